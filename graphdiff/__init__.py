@@ -1,0 +1,1 @@
+"""Diffusion workflows as code: typed graphs that are checked, planned, cached and run."""

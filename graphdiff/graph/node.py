@@ -1,0 +1,383 @@
+"""A typed function as a node: its declaration, and everything its signature says."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin, overload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+CachePolicy = Literal["auto", "always", "memory", "never"]
+
+
+class PathMarker:
+    """Marks a path parameter: the engine makes it absolute, and may read or name files by it.
+
+    Args:
+        kind: `"read"`: a file whose content, not its name, is in the key. `"name"`: the name of a
+            thing that may be a path (a checkpoint): made absolute where it is written as a path or
+            a file of that name exists beside the workflow. `"write"`: a path under the output
+            folder; what is inserted into its text is made one safe component.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: Literal["read", "name", "write"]) -> None:
+        self.kind: Literal["read", "name", "write"] = kind
+
+
+InputFile = typing.Annotated[Path, PathMarker("read")]
+"""A file that a node reads: absolute at run time, keyed by the hash of its bytes."""
+
+Locator = typing.Annotated[str, PathMarker("name")]
+"""A name that may be a path: a bundled checkpoint, a folder, a file or a hub id."""
+
+OutputFile = typing.Annotated[str, PathMarker("write")]
+"""Where an effect writes: a path relative to the output folder, which it cannot leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run is told beside its inputs. A plan node asks for it with a parameter of this type.
+
+    It is no input of a workflow and in no key: what a plan node makes of it is in its outputs,
+    which are keyed by content.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Outputs(typing.Protocol):
+    """Where effects write. An effect asks for it with a parameter of this type."""
+
+    def write(self, path: str, data: bytes, *, overwrite: bool = False) -> Path:
+        """Write a file under the output folder, atomically, and give the path it got.
+
+        A file of that name with other content is kept, and the new one gets a number, unless
+        `overwrite`; a file with the same bytes is left as it is.
+
+        Raises:
+            ValueError: the path leaves the output folder.
+        """
+        ...
+
+    def provenance(self) -> Mapping[str, Any]:
+        """The workflow's text with what it includes, inputs, fingerprints and versions: JSON."""
+        ...
+
+
+class WireError(ValueError):
+    """A value that cannot be wired here, though its type can: raised by a node's `infer`.
+
+    Args:
+        parameter: The parameter that refuses.
+        message: What it wants and what it got.
+    """
+
+    def __init__(self, parameter: str, message: str) -> None:
+        self.parameter = parameter
+        super().__init__(message)
+
+
+class DeclarationError(TypeError):
+    """A function that cannot be a node, with the function's name and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One input of a node.
+
+    Args:
+        name: Its name, in YAML and in Python.
+        type: The annotation, with its `Annotated` constraints.
+        default: The default, or `inspect.Parameter.empty`.
+        keyword_only: Whether Python callers must name it.
+        help: Its line in the docstring's Args.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    keyword_only: bool
+    help: str
+
+    @property
+    def required(self) -> bool:
+        """Whether a call must give it."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def nullable(self) -> bool:
+        """Whether null is a value of it."""
+        return accepts_none(self.type)
+
+    @property
+    def path_kind(self) -> str | None:
+        """`"read"`, `"name"` or `"write"` for a path parameter, else None."""
+        return path_kind(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One output of a node; the only output of a node is called `""`."""
+
+    name: str
+    type: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """How several calls of a node run as one.
+
+    Args:
+        fn: Takes lists for the parameters in `over`, single values for the rest; gives a list.
+        over: The parameters that may differ between the calls.
+        limit: The most calls in one batch, or None for what memory holds.
+    """
+
+    fn: Callable[..., Any]
+    over: tuple[str, ...]
+    limit: int | None = None
+
+
+INJECTED = (Settings, Outputs)
+
+
+class Node(Generic[P, R]):
+    """A node type: a typed function, and what the engine may know of it without calling it.
+
+    Calling it inside `with Graph()` adds a call to the graph and gives a handle that stands for the
+    result; `.fn(...)` calls the function itself.
+
+    Attributes:
+        fn: The function.
+        name: Its name in YAML, Python, errors and documentation.
+        at: `"plan"` for cheap, torch-free functions that the planner evaluates, else `"run"`.
+        effect: Whether it is called for what it does (writes a file) and gives a record of it.
+        cache: What is kept: `"auto"` by cost, `"always"`, `"memory"`, or `"never"`, which makes
+            everything that depends on it fresh in each run.
+        renamed: Old names of arguments, to their new ones.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        *,
+        at: Literal["run", "plan"] = "run",
+        effect: bool = False,
+        cache: CachePolicy = "auto",
+        renamed: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.fn = fn
+        self.name = name or fn.__name__
+        self.at: Literal["run", "plan"] = at
+        self.effect = effect
+        self.cache: CachePolicy = cache
+        self.renamed: Mapping[str, str] = dict(renamed or {})
+        self.batch: Batched | None = None
+        self.needed: Callable[..., Iterable[str]] | None = None
+        self.inferred: Callable[..., Any] | None = None
+        self.__doc__ = fn.__doc__
+        self.__module__ = fn.__module__
+        self.__qualname__ = fn.__qualname__
+        _refuse_undeclared(self.name, fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Add a call to the graph that is being built, and give the handle of its result."""
+        from graphdiff.graph.build import add_call
+
+        result: R = add_call(self, args, kwargs)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<node {self.name} of {self.__module__}>"
+
+    def batched(self, *, over: Sequence[str], limit: int | None = None) -> Callable[[F], F]:
+        """Declare how several calls run as one: see `Batched`."""
+
+        def declare(fn: F) -> F:
+            unknown = set(over) - set(self.params)
+            if unknown:
+                raise DeclarationError(f"{self.name}.batched(over=...): no parameter {unknown}")
+            self.batch = Batched(fn, tuple(over), limit)
+            return fn
+
+        return declare
+
+    def needs(self, fn: F) -> F:
+        """Declare which inputs a call needs, from scalars that are known when the run is planned.
+
+        The function takes some of the node's parameters by name and gives the names of those
+        *optional* inputs that this call does not need; what is wired into them does not run, and
+        the node gets None.
+        """
+        self.needed = fn
+        return fn
+
+    def infer(self, fn: F) -> F:
+        """Declare what is known of the outputs before the node runs, and what may be wired in.
+
+        The function takes some of the node's parameters by name. Each is the value itself where it
+        is known at plan time (literals, outputs of plan nodes), else what the `infer` of the node
+        that gives it said, else None. It gives the same for this node's output (for a NamedTuple,
+        a mapping by field name), and raises `WireError` for what does not fit.
+        """
+        self.inferred = fn
+        return fn
+
+    @cached_property
+    def hints(self) -> Mapping[str, Any]:
+        """Every annotation, resolved; `return` among them."""
+        return typing.get_type_hints(self.fn, include_extras=True)
+
+    @cached_property
+    def params(self) -> Mapping[str, Param]:
+        """The inputs by name, in order, without those that the engine injects."""
+        helps = _argument_help(self.fn.__doc__ or "")
+        return {
+            p.name: Param(
+                p.name,
+                self.hints[p.name],
+                p.default,
+                p.kind is inspect.Parameter.KEYWORD_ONLY,
+                helps.get(p.name, ""),
+            )
+            for p in inspect.signature(self.fn).parameters.values()
+            if self.hints[p.name] not in INJECTED
+        }
+
+    @cached_property
+    def injected(self) -> Mapping[str, type]:
+        """Parameters that the engine fills in: `Settings`, `Outputs`."""
+        return {n: t for n, t in self.hints.items() if t in INJECTED and n != "return"}
+
+    @cached_property
+    def ports(self) -> Mapping[str, Port]:
+        """The outputs by name: one called `""`, or a NamedTuple's fields."""
+        result = self.hints["return"]
+        if isinstance(result, type) and issubclass(result, tuple) and hasattr(result, "_fields"):
+            fields = typing.get_type_hints(result, include_extras=True)
+            return {name: Port(name, fields[name]) for name in result._fields}
+        return {"": Port("", result)}
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return (self.fn.__doc__ or "").strip().split("\n", 1)[0]
+
+
+@overload
+def node(fn: Callable[P, R], /) -> Node[P, R]: ...
+@overload
+def node(
+    *,
+    at: Literal["run", "plan"] = ...,
+    effect: bool = ...,
+    cache: CachePolicy = ...,
+    renamed: Mapping[str, str] | None = ...,
+    name: str | None = ...,
+) -> Callable[[Callable[P, R]], Node[P, R]]: ...
+def node(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    at: Literal["run", "plan"] = "run",
+    effect: bool = False,
+    cache: CachePolicy = "auto",
+    renamed: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Any:
+    """Make a node of a typed function.
+
+    Annotations are inputs, with defaults and constraints (`Annotated[int, Field(ge=0)]`); the
+    return annotation is the output, a NamedTuple several; the docstring is the documentation.
+
+    Args:
+        fn: The function.
+        at: `"plan"` for a cheap, torch-free function on plain data that the planner evaluates.
+        effect: The function is called for what it does, such as writing a file.
+        cache: See `Node.cache`.
+        renamed: Old names of arguments, to their new ones; `validate --fix` rewrites them.
+        name: The node's name where it is not the function's.
+
+    Raises:
+        DeclarationError: an annotation is missing, or there are `*args`.
+    """
+
+    def declare(function: Callable[..., Any]) -> Node[..., Any]:
+        return Node(function, at=at, effect=effect, cache=cache, renamed=renamed, name=name)
+
+    return declare if fn is None else declare(fn)
+
+
+def accepts_none(annotation: Any) -> bool:  # noqa: ANN401 - annotations are any object
+    """Whether None is a value of the annotated type."""
+    plain = strip_annotated(annotation)
+    if plain is None or plain is type(None) or plain is Any:
+        return True
+    if get_origin(plain) in (typing.Union, types.UnionType):
+        return any(accepts_none(member) for member in get_args(plain))
+    return False
+
+
+def strip_annotated(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any object
+    """The type inside `Annotated[...]`."""
+    while get_origin(annotation) is typing.Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def path_kind(annotation: Any) -> str | None:  # noqa: ANN401 - annotations are any object
+    """The kind of the `PathMarker` in an annotation, also inside `... | None` and `list[...]`."""
+    if get_origin(annotation) is typing.Annotated:
+        inner, *marks = get_args(annotation)
+        for mark in marks:
+            if isinstance(mark, PathMarker):
+                return mark.kind
+        return path_kind(inner)
+    for member in get_args(annotation):
+        if (kind := path_kind(member)) is not None:
+            return kind
+    return None
+
+
+def _refuse_undeclared(name: str, fn: Callable[..., Any]) -> None:
+    annotations = inspect.get_annotations(fn)
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise DeclarationError(
+                f"node {name}: *{parameter.name} is not possible: name each input"
+            )
+        if parameter.name not in annotations:
+            raise DeclarationError(f"node {name}: parameter {parameter.name!r} needs an annotation")
+    if "return" not in annotations:
+        raise DeclarationError(f"node {name}: the result needs an annotation, as in `-> Latents`")
+
+
+def _argument_help(docstring: str) -> dict[str, str]:
+    """The Args section of a Google-style docstring, by name."""
+    helps: dict[str, str] = {}
+    lines = inspect.cleandoc(docstring).splitlines()
+    if "Args:" not in lines:
+        return helps
+    current = ""
+    for line in lines[lines.index("Args:") + 1 :]:
+        if line and not line.startswith(" "):
+            break
+        if line.startswith("    ") and not line.startswith("     "):
+            current, _, text = line.strip().partition(":")
+            helps[current] = text.strip()
+        elif line.strip() and current:
+            helps[current] += " " + line.strip()
+    return helps

@@ -1,0 +1,30 @@
+"""Where graphdiff keeps what it remembers between runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_directory() -> Path:
+    """The cache folder: the variable GRAPHDIFF_CACHE, else the user's cache directory."""
+    named = os.environ.get("GRAPHDIFF_CACHE")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("graphdiff")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` under `path` so that no reader, and no crash, ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,6 @@
+"""`python -m graphdiff` is the command `graphdiff`."""
+
+from graphdiff.cli.main import entry
+
+if __name__ == "__main__":
+    entry()

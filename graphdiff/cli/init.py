@@ -1,0 +1,38 @@
+"""`graphdiff init`: copy a shipped workflow here, to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from graphdiff.shipped import find_workflow, shipped_workflows
+
+
+@click.command("init")
+@click.argument("name", required=False)
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(name: str | None, target: Path | None, force: bool) -> int:
+    """Copy the shipped workflow NAME to TARGET [NAME.yaml]; without a name, list them."""
+    if name is None:
+        for known, path in shipped_workflows().items():
+            click.echo(f"{known:<24} {_first_comment(path)}")
+        return 0
+    source = find_workflow(name)
+    target = target or Path(source.name)
+    if target.is_dir():
+        target /= source.name
+    if target.exists() and not force:
+        raise click.ClickException(f"{target} is there already: name another TARGET, or --force")
+    target.write_bytes(source.read_bytes())
+    click.echo(f"{target}: edit it, then: graphdiff run {target}")
+    return 0
+
+
+def _first_comment(path: Path) -> str:
+    import re
+
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r"^description:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1).strip("\"' ") if found else ""

@@ -1,0 +1,1 @@
+"""Workflows as pictures of themselves: what is drawn, where, and in which format."""

@@ -1,0 +1,157 @@
+"""A store in memory: values by reference, bounded in bytes, the least recently used out first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+
+from graphdiff.engine.content import digest
+from graphdiff.engine.store import Digests, Entry, Meta
+from graphdiff.engine.values import UnkeyableError, size
+
+HOST_BYTES = 4 << 30
+DEVICE_BYTES = 1 << 30
+
+
+class _Held:
+    __slots__ = ("device", "digests", "host", "meta", "values")
+
+    def __init__(self, values: Mapping[str, object], digests: Digests, meta: Meta) -> None:
+        self.values, self.digests, self.meta = values, digests, meta
+        self.host, self.device = size(values)
+
+
+class MemoryStore:
+    """Values that live as long as the store, unless room is needed.
+
+    Args:
+        host_bytes: The most bytes to keep on the host.
+        device_bytes: The most bytes to keep on devices.
+    """
+
+    def __init__(self, host_bytes: int = HOST_BYTES, device_bytes: int = DEVICE_BYTES) -> None:
+        self._host_limit, self._device_limit = host_bytes, device_bytes
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._host = self._device = 0
+        self._on_device: OrderedDict[str, None] = OrderedDict()
+        self._contents: dict[str, str] = {}
+        self._contents_limit = 1000
+        self._by_digests: dict[frozenset[tuple[str, str]], str] = {}
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Bytes kept on the host and on devices."""
+        return self._host, self._device
+
+    def has(self, key: str) -> bool:
+        """Whether the outputs of the call `key` are here."""
+        return key in self._held
+
+    def get(self, key: str, ports: Collection[str] | None = None) -> Entry | None:
+        """The outputs of a call: all of them, since they cost nothing."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is None:
+                return None
+            self._held.move_to_end(key)
+            if held.device:
+                self._on_device.move_to_end(key)
+        return Entry(held.values, held.digests, held.meta)
+
+    def digests(self, key: str) -> Digests | None:
+        """The content digests of a call's outputs, computed when first asked for.
+
+        None as well where an output has no content to be known by.
+        """
+        held = self._held.get(key)
+        if held is None:
+            return None
+        if not held.digests and held.values:
+            try:
+                digests = {port: digest(value) for port, value in held.values.items()}
+            except UnkeyableError:
+                return None
+            with self._lock:
+                held.digests = digests
+                if key in self._held:
+                    self._by_digests.setdefault(frozenset(digests.items()), key)
+        return held.digests
+
+    def meta(self, key: str) -> Meta | None:
+        """Where the outputs of a call came from."""
+        held = self._held.get(key)
+        return held.meta if held is not None else None
+
+    def put(
+        self, key: str, values: Mapping[str, object], meta: Meta, *, durable: bool = True
+    ) -> Digests:
+        """Keep the outputs of a call, by reference; without digests until somebody asks."""
+        if key not in self._held:
+            self._hold(key, _Held(dict(values), {}, meta))
+        return {}
+
+    def link(self, key: str, digests: Digests, meta: Meta) -> bool:
+        """Keep under `key` the outputs of a call whose digests were asked for."""
+        with self._lock:
+            source = self._held.get(self._by_digests.get(frozenset(digests.items()), ""))
+            if source is None:
+                return False
+            if key not in self._held:
+                self._hold(key, _Held(source.values, dict(digests), meta))
+            return True
+
+    def content_lookup(self, content_key: str) -> str | None:
+        """The key of a call on equal content, while its outputs are here."""
+        key = self._contents.get(content_key)
+        return key if key in self._held else None
+
+    def content_put(self, content_key: str, key: str) -> None:
+        """Remember that the call `key` was made of `content_key`."""
+        with self._lock:
+            if len(self._contents) > self._contents_limit:  # much of it may point nowhere
+                self._contents = {c: k for c, k in self._contents.items() if k in self._held}
+                self._contents_limit = 1000 + 2 * len(self._contents)
+            self._contents[content_key] = key
+
+    def drop(self, key: str) -> None:
+        """Forget a call."""
+        with self._lock:
+            held = self._held.pop(key, None)
+            if held is None:
+                return
+            self._on_device.pop(key, None)
+            self._host -= held.host
+            self._device -= held.device
+            shared = frozenset(held.digests.items())
+            if self._by_digests.get(shared) == key:
+                del self._by_digests[shared]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+            self._on_device.clear()
+            self._contents.clear()
+            self._by_digests.clear()
+            self._host = self._device = 0
+
+    def _hold(self, key: str, held: _Held) -> None:
+        if held.host > self._host_limit or held.device > self._device_limit:
+            return  # it would push everything else out and then go itself
+        with self._lock:
+            if key in self._held:
+                return
+            self._held[key] = held
+            self._host += held.host
+            self._device += held.device
+            if held.device:
+                self._on_device[key] = None
+            while self._host > self._host_limit:
+                self.drop(next(iter(self._held)))
+            while self._device > self._device_limit:
+                self.drop(next(iter(self._on_device)))

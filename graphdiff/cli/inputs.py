@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ import click
 
 from graphdiff.graph.literals import LiteralError, convert, input_annotation
 from graphdiff.graph.spec import MISSING, Input
-
-Points = list[dict[str, Any]]
 
 
 def options(inputs: Mapping[str, Input]) -> list[click.Option]:
@@ -40,6 +38,15 @@ def read(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 - any in
     return value
 
 
+def read_element(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
+    """The value of one element of a list input.
+
+    Raises:
+        click.BadParameter: the text is no value of the element's type.
+    """
+    return read(name, replace(declared, type=_element(declared.type), optional=False), text)
+
+
 def assignments(inputs: Mapping[str, Input], pairs: Iterable[str], option: str) -> dict[str, str]:
     """The NAME=VALUE pairs of an option, with names that the workflow has."""
     found: dict[str, str] = {}
@@ -51,8 +58,8 @@ def assignments(inputs: Mapping[str, Input], pairs: Iterable[str], option: str) 
     return found
 
 
-def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> Points:
-    """The points of `--sweep NAME=VALUES` options: the product over names.
+def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of each name in `--sweep NAME=VALUES` options.
 
     A name given again adds to its values. Values are `0..7` (inclusive), numbers and choices by
     commas, a JSON list, `@file` with one a line, or one text.
@@ -67,7 +74,7 @@ def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> Points:
         if not values:
             raise click.BadParameter(f"{pair!r} holds no value", param_hint="--sweep")
         axes.setdefault(name, []).extend(values)
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return axes
 
 
 def _known(inputs: Mapping[str, Input], name: str, option: str) -> str:

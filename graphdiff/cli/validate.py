@@ -10,7 +10,7 @@ from graphdiff.cli.common import EXIT_WRONG, nodes_option
 from graphdiff.graph.check import check
 from graphdiff.graph.registry import Registry, load_registry
 from graphdiff.graph.spec import Diagnostic, WorkflowError
-from graphdiff.graph.yaml import read
+from graphdiff.graph.yaml import draft
 from graphdiff.shipped import find_workflow
 
 
@@ -44,7 +44,7 @@ def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> i
 
 def _mistakes(path: Path, registry: Registry) -> tuple[Diagnostic, ...]:
     try:
-        return check(read(path), registry)
+        return check(draft(path), registry)
     except WorkflowError as error:
         return error.diagnostics
 
@@ -53,9 +53,9 @@ def _fix(path: Path, registry: Registry) -> list[str]:
     from graphdiff.graph.fix import fix
 
     text = path.read_text(encoding="utf-8")
-    fixed, changes = fix(text, registry)
-    if fixed != text:
+    fixed = fix(text, registry)
+    if fixed.text != text:
         from graphdiff.paths import write_atomically
 
-        write_atomically(path, fixed.encode())
-    return [f"{path}:{change}" for change in changes]
+        write_atomically(path, fixed.text.encode())
+    return [f"{path}:{change}" for change in fixed.changes]

@@ -265,10 +265,11 @@ class Node(Generic[P, R]):
     @cached_property
     def ports(self) -> Mapping[str, Port]:
         """The outputs by name: one called `""`, or a NamedTuple's fields."""
-        result = self.hints["return"]
-        if isinstance(result, type) and issubclass(result, tuple) and hasattr(result, "_fields"):
-            fields = typing.get_type_hints(result, include_extras=True)
-            return {name: Port(name, fields[name]) for name in result._fields}
+        result: Any = self.hints["return"]
+        names: tuple[str, ...] = getattr(result, "_fields", ())  # those of a NamedTuple
+        if names and issubclass(result, tuple):
+            fields = typing.get_type_hints(self.hints["return"], include_extras=True)
+            return {name: Port(name, fields[name]) for name in names}
         return {"": Port("", result)}
 
     @property

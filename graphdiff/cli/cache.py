@@ -1,0 +1,129 @@
+"""`graphdiff cache`: look into the cache, bound it, check it, empty it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from graphdiff.cli.common import EXIT_FAILED, cache_dir_option
+from graphdiff.engine import maintain
+from graphdiff.paths import cache_directory
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@click.group("cache")
+def command() -> None:
+    """Look into the cache, bound it, check it, empty it."""
+
+
+@command.command("info")
+@cache_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(cache_dir: Path | None, as_json: bool) -> int:
+    """Say where the cache is and how much is in it."""
+    found = maintain.info(cache_dir or cache_directory())
+    if as_json:
+        click.echo(json.dumps(asdict(found) | {"folder": str(found.folder)}))
+        return 0
+    click.echo(f"folder   {found.folder}")
+    click.echo(f"entries  {found.entries}")
+    click.echo(f"size     {shown_bytes(found.bytes)} of {shown_bytes(found.limit_bytes)}")
+    return 0
+
+
+@command.command("ls")
+@click.argument("pattern", default="*")
+@cache_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def ls(pattern: str, cache_dir: Path | None, as_json: bool) -> int:
+    """List the stored calls, the last used first: name, node, size, what it took, workflow.
+
+    PATTERN chooses by name, node, workflow or key; `*` and `?` stand for anything.
+    """
+    found = maintain.ls(cache_dir or cache_directory(), pattern)
+    for entry in found:
+        if as_json:
+            click.echo(json.dumps(asdict(entry)))
+            continue
+        age = shown_age(time.time() - entry.used)
+        click.echo(
+            f"{entry.key[:12]}  {entry.name:<28} {entry.node:<16} {shown_bytes(entry.bytes):>9} "
+            f"{entry.seconds:>8.2f} s  {age:>8}  {entry.workflow}"
+        )
+    return 0
+
+
+@command.command("prune")
+@cache_dir_option
+@click.option("--max-size", metavar="SIZE", help="Keep at most so much, as in 500M or 2G.")
+@click.option("--older-than", metavar="AGE", help="Throw out what was not used for so long: 30d.")
+def prune(cache_dir: Path | None, max_size: str | None, older_than: str | None) -> int:
+    """Throw out what was not used for longest."""
+    limit = read_bytes(max_size) if max_size else maintain.LIMIT_BYTES
+    age = _read_age(older_than) if older_than else None
+    gone = maintain.prune(cache_dir or cache_directory(), limit, older_than_seconds=age)
+    click.echo(f"{gone.entries} entries thrown out, {shown_bytes(gone.bytes)} freed")
+    return 0
+
+
+@command.command("clear")
+@cache_dir_option
+def clear(cache_dir: Path | None) -> int:
+    """Throw everything out."""
+    gone = maintain.clear(cache_dir or cache_directory())
+    click.echo(f"{gone.entries} entries thrown out, {shown_bytes(gone.bytes)} freed")
+    return 0
+
+
+@command.command("verify")
+@cache_dir_option
+def verify(cache_dir: Path | None) -> int:
+    """Check every byte, and throw out what is damaged."""
+    found = maintain.verify(cache_dir or cache_directory())
+    for damage in found.damaged:
+        click.echo(f"{damage.path}: {damage.reason}", err=True)
+    click.echo(f"{found.files} files checked, {len(found.damaged)} damaged and thrown out")
+    return EXIT_FAILED if found.damaged else 0
+
+
+def shown_bytes(count: float) -> str:
+    """A size for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def shown_age(seconds: float) -> str:
+    """A time ago for people."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def read_bytes(text: str) -> int:
+    """The bytes that `4GB`, `500M` or `1000` state.
+
+    Raises:
+        click.BadParameter: the text states no size.
+    """
+    match = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise click.BadParameter(f"{text!r}: write a size such as 500M or 4GB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _read_age(text: str) -> float:
+    match = re.fullmatch(r"([\d.]+)\s*([smhd])", text.strip())
+    if not match:
+        raise click.BadParameter(f"{text!r}: write an age such as 12h or 30d")
+    return float(match[1]) * _AGES[match[2]]

@@ -33,6 +33,7 @@ SHARED = {
     "graphdiff.config",
     "graphdiff.fingerprint",
     "graphdiff.paths",
+    "graphdiff.picture",
     "graphdiff.rng",
     "graphdiff.shipped",
 }

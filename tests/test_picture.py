@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngInfo
 
-from graphdiff.engine.picture import Format, embed, extract
+from graphdiff.picture import Format, embed, extract
 
 FORMATS: tuple[Format, ...] = ("png", "webp", "jpeg")
 PROVENANCE: dict[str, Any] = {

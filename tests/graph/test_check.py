@@ -1,0 +1,412 @@
+"""The checker: every kind of mistake is found, once, where it stands, with the way out."""
+
+# ruff: noqa: E501 - files on one line each
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graphdiff.graph.build import Graph, Loop, output
+from graphdiff.graph.check import check, checked, load
+from graphdiff.graph.codes import CODES
+from graphdiff.graph.registry import Registry
+from graphdiff.graph.spec import Call, WorkflowError
+from graphdiff.graph.spec import Graph as GraphSpec
+from graphdiff.graph.yaml import draft
+from tests.graph.toys import REGISTRY, Add, Film, Hear, Paint, Picture, Save, codes, mistakes
+
+TWELVE = """\
+nmae: twelve mistakes
+inputs:
+  size: {type: int, default: 3, min: 1}
+  steps: 4
+nodes:
+  first: {type: Piant, size: 3}
+  second: {type: Paint, size: 3, colr: red}
+  third: {type: Paint, size: $inputs.sise}
+  fourth: {type: Save, picture: $secnd}
+  film: {type: Film, picture: $second}
+  fifth: {type: Save, picture: $film.pictur}
+  sixth: {type: Add, b: 2}
+  seventh: {type: Save, picture: $noise}
+  noise: {type: Hear}
+  eighth: {type: Add, a: "7"}
+  ninth: {type: Paint, size: 0}
+  egg: {type: Add, a: $hen}
+  hen: {type: Add, a: $egg}
+  loop:
+    type: Loop
+    over: 3
+    carry: {total: 0}
+    nodes:
+      step: {type: Add, a: $carry.total}
+    next: {total: $step}
+  eleventh: {type: Add, a: $step}
+"""
+
+
+def test_twelve_mistakes_of_twelve_kinds_are_twelve_messages() -> None:
+    found = mistakes(TWELVE)
+    assert [(m.code, m.place and m.place.line) for m in found] == [
+        ("unknown-key", 2),
+        ("unknown-node-type", 7),
+        ("unknown-argument", 8),
+        ("unknown-input", 9),
+        ("unknown-node", 10),
+        ("unknown-output", 12),
+        ("missing-argument", 13),
+        ("type-mismatch", 14),
+        ("wrong-literal", 16),
+        ("out-of-bounds", 17),
+        ("cycle", 18),
+        ("out-of-loop", 27),
+    ]
+
+
+def test_each_message_says_the_way_out() -> None:
+    helps = [mistake.help or "" for mistake in mistakes(TWELVE)]
+    for help, wanted in zip(
+        helps,
+        [
+            "name",
+            "Paint",
+            "color",
+            "size",
+            "second",
+            "picture",
+            "a is int",
+            "$film.picture or $third",
+            "7 without",
+        ],
+        strict=False,
+    ):
+        assert wanted in help
+    assert "egg -> hen -> egg" in mistakes(TWELVE)[10].message
+
+
+def test_a_wire_of_the_wrong_type_is_shown_with_its_line_and_what_would_fit() -> None:
+    text = (
+        "nodes:\n  a: {type: Paint, size: 2}\n  b: {type: Hear}\n  c: {type: Save, picture: $b}\n"
+    )
+    (mistake,) = mistakes(text)
+    assert str(mistake) == (
+        "w.yaml:5:28: type-mismatch: c.picture: wants Picture, but $b is Sound\n"
+        "    5 |   c: {type: Save, picture: $b}\n"
+        "      |                            ^\n"
+        "        help: $a would fit"
+    )
+
+
+SOUND = "nodes:\n  a: {type: Paint, size: 2}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("unknown-key", "foo: 1\nnodes: {a: {type: One}}"),
+        ("unknown-key", "nodes: {a: {type: Loop, ovr: 3, nodes: {b: {type: One}}}}"),
+        ("unknown-key", "inputs: {a: {type: int, defalt: 3}}\nnodes: {a: {type: One}}"),
+        ("unknown-key", "nodes: {a: {type: If, test: true, then: 1, esle: 2}}"),
+        ("missing-key", "nodes: {a: {a: 1}}"),
+        ("missing-key", "nodes: {a: {type: Loop, over: 3}}"),
+        ("missing-key", "nodes: {a: {type: If, test: true, then: 1}}"),
+        ("missing-key", "inputs: {a: {help: hm}}\nnodes: {a: {type: One}}"),
+        ("missing-key", "inputs: {a: null}\nnodes: {a: {type: One}}"),
+        ("duplicate-key", "nodes: {a: {type: One}, a: {type: Half}}"),
+        ("duplicate-key", "nodes: {a: {type: Add, a: 1, a: 2}}"),
+        ("wrong-key", "nodes: {a: {type: Anything, value: {1: 2}}}"),
+        ("wrong-key", "nodes: {a: {<<: {type: One}, type: One}}"),
+        ("wrong-shape", "nodes: {a: One}"),
+        ("wrong-shape", "nodes: [a]"),
+        ("wrong-shape", "nodes: {a: {type: Loop, over: 1, nodes: {b: {type: One}}, until: 3}}"),
+        ("wrong-shape", "nodes: {a: {type:One}}"),
+        ("wrong-shape", "nodes: {a: {type: One, b}}\n" .replace("One, b", '"One", b')),
+        ("wrong-name", "nodes: {a-b: {type: One}}"),
+        ("wrong-name", "nodes: {item: {type: One}}"),
+        ("dollar-misuse", "nodes: {a: {type: Anything, value: $5 off}}"),
+        ("dollar-misuse", 'nodes: {a: {type: Anything, value: "${5}"}}'),
+        ("dollar-misuse", "inputs: {x: $y}\nnodes: {a: {type: One}}"),
+        ("unquoted-braces", "inputs: {x: 1}\nnodes: {a: {type: Anything, value: a/${inputs.x}.png}}"),
+        ("unquoted-comma", "nodes: {a: {type: Anything, value: a cat, a dog}}"),
+        ("yaml-syntax", "nodes: {a: {type: One}"),
+        ("yaml-syntax", "nodes: {a: {type: Anything, value: !x 3}}"),
+        ("yaml-syntax", "nodes:\n\ta: {type: One}"),
+        ("yaml-syntax", "nodes: {a: {type: Anything, value: *x}}"),
+        ("unknown-type", "inputs: {a: {type: integer}}\nnodes: {a: {type: One}}"),
+        ("wrong-input", "inputs: {a: {type: str, min: 3}}\nnodes: {a: {type: One}}"),
+        ("wrong-input", "inputs: {a: {type: int, min: 3, max: 2}}\nnodes: {a: {type: One}}"),
+        ("wrong-input", "inputs: {a: {type: Picture, default: x}}\nnodes: {a: {type: One}}"),
+        ("wrong-literal", "inputs: {a: {type: int, default: null}}\nnodes: {a: {type: One}}"),
+        ("wrong-literal", "inputs: {a: {type: str, default: x, choices: [y]}}\nnodes: {a: {type: One}}"),
+        ("out-of-bounds", "inputs: {a: {type: int, default: 1, min: 2}}\nnodes: {a: {type: One}}"),
+        ("unknown-node-type", "nodes: {a: {type: Ad, a: 1}, b: {type: Save, picture: $a.x}}"),
+        ("unknown-argument", "nodes: {a: {type: One, x: 1}}"),
+        ("unknown-argument", "nodes: {a: {type: Paint, sise: 1}}"),
+        ("renamed-argument", "nodes: {a: {type: Paint, size: 1, colour: red}}"),
+        ("missing-argument", "nodes: {a: {type: Add}}"),
+        ("wrong-literal", "nodes: {a: {type: Add, a: true}}"),
+        ("wrong-literal", "nodes: {a: {type: Paint, size: 1, color: blue}}"),
+        ("wrong-literal", "nodes: {a: {type: Film, picture: 3}}"),
+        ("wrong-literal", "nodes: {a: {type: Loop, over: text, nodes: {b: {type: One}}}}"),
+        ("lossy-literal", "nodes: {a: {type: Add, a: 7.9}}"),
+        ("lossy-literal", f"nodes: {{a: {{type: Scale, value: {2**53 + 1}}}}}"),
+        ("wrong-literal", "nodes: {a: {type: Scale, value: .nan}}"),
+        ("out-of-bounds", "nodes: {a: {type: Scale, value: 1, factor: 11}}"),
+        ("out-of-bounds", "nodes: {a: {type: Loop, over: -1, nodes: {b: {type: One}}}}"),
+        ("type-mismatch", "nodes: {h: {type: Half}, a: {type: Add, a: $h}}"),
+        ("type-mismatch", "nodes: {a: {type: Add, a: [$b]}, b: {type: One}}"),
+        ("type-mismatch", "nodes: {a: {type: Add, a: {x: $b}}, b: {type: One}}"),
+        ("type-mismatch", "nodes: {a: {type: Mix, pictures: $b}, b: {type: TakePhoto}}"),
+        ("type-mismatch", "nodes: {a: {type: If, test: $b, then: 1, else: 2}, b: {type: One}}"),
+        ("type-mismatch", 'inputs: {b: 1}\nnodes: {a: {type: Add, a: "${inputs.b}"}}'),
+        ("type-mismatch", 'nodes: {a: {type: Anything, value: "${b}"}, b: {type: MakePlan, steps: 2}}'),
+        ("type-mismatch", "nodes: {a: {type: Loop, over: $h, nodes: {b: {type: One}}}, h: {type: Half}}"),
+        ("type-mismatch", "nodes: {a: {type: Add, a: $s}, s: {type: Same, value: text}}"),
+        ("type-mismatch", "inputs: {a: {type: int, optional: true, default: null}}\n"
+         "nodes: {a: {type: Add, a: $inputs.a}}"),
+        ("unknown-node", "nodes: {a: {type: Add, a: $b}}"),
+        ("unknown-node", "nodes: {a: {type: One}}\noutputs: {x: $b}"),
+        ("unknown-input", "nodes: {a: {type: Add, a: $inputs.b}}"),
+        ("unknown-output", "nodes: {a: {type: Add, a: $b.x}, b: {type: One}}"),
+        ("ambiguous-output", SOUND + "  f: {type: Film, picture: $a}\n  s: {type: Save, picture: $f}"),
+        ("out-of-loop", "nodes: {a: {type: Add, a: $item}}"),
+        ("out-of-loop", "nodes: {l: {type: Loop, over: 2, nodes: {b: {type: One}}}, a: {type: Add, a: $b}}"),
+        ("not-known-in-time", 'nodes: {a: {type: Anything, value: "${b}"}, b: {type: One}}'),
+        ("cycle", "nodes: {a: {type: Add, a: $b}, b: {type: Add, a: $c}, c: {type: Add, a: $a}}"),
+        ("cycle", "nodes: {a: {type: Add, a: $a}}"),
+        ("cycle", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nodes: {b: {type: Add, a: $l.x}}, next: {x: $b}}}"),
+        ("cycle", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, nodes: {m: {type: Loop, over: 2, "
+         "nodes: {b: {type: Add, a: $l.x, b: $l.item}}}}, next: {x: 1}}}"),
+        ("shadowed-name", "nodes: {b: {type: One}, l: {type: Loop, over: 2, nodes: {b: {type: One}}}}"),
+        ("carry-mismatch", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, nodes: {b: {type: One}}}}"),
+        ("carry-mismatch", "nodes: {l: {type: Loop, over: 2, nodes: {b: {type: One}}, next: {x: $b}}}"),
+        ("carry-mismatch", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, nodes: {b: {type: One}}, next: $b}}"),
+        ("carry-mismatch", "nodes: {l: {type: Loop, over: 2, carry: {x: 1, y: 1}, "
+         "nodes: {b: {type: Add, a: $carry.x, b: $carry.y}}, next: {x: $b}}}"),
+        ("unequal-lengths", "nodes: {l: {type: Loop, over: {x: [1, 2], y: 3}, nodes: {b: {type: One}}}}"),
+        ("duplicate-output", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nodes: {b: {type: One}}, next: {x: $b}, collect: {x: $b}}}"),
+        ("wrong-shape", "nodes: {a: {type: Paint, size 3}}"),
+        ("wrong-key", "nodes: {a: {type: Paint, 3: size}}"),
+        ("unknown-key", "input: {n: 1}\nnodes: {a: {type: Add, a: $inputs.n, b: $inputs.m}}"),
+        ("unknown-key", "nods: {a: {type: One}}\noutputs: {x: $a}"),
+        ("unknown-key", "nodes: {l: {type: Loop, over: 2, crry: {x: 1}, "
+         "nodes: {b: {type: Add, a: $carry.x}}, next: {x: $b}}, c: {type: Add, a: $l.x}}"),
+        ("unknown-key", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nods: {b: {type: Add, a: $carry.x}}, next: {x: $b}}, c: {type: Add, a: $l.x}}"),
+        ("unknown-key", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nodes: {b: {type: Add, a: $carry.x}}, nxt: {x: $b}}, c: {type: Add, a: $l.x}}"),
+        ("unknown-key", "nodes: {l: {type: Loop, over: 2, nodes: {b: {type: One}}, colect: {x: $b}}, "
+         "c: {type: First, items: $l.x}}"),
+        ("nothing-to-run", "inputs: {x: 1}"),
+        ("nothing-to-run", "nodes: {}"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_message(code: str, text: str) -> None:
+    assert codes(text if "nodes:" in text or "nods:" in text else text + "\nnodes: {}") == [code]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nodes: {a: {type: Add, a: 1}, s: {type: Scale, value: $a}}",
+        "nodes: {a: {type: Scale, value: 5}}",
+        "nodes: {p: {type: TakePhoto}, m: {type: Mix, pictures: [$p, $p], weights: {a: 1}}}",
+        "nodes: {p: {type: Same, value: 3}, a: {type: Add, a: $p}}",
+        "nodes: {p: {type: First, items: [1, 2]}, a: {type: Add, a: $p}}",
+        "nodes: {p: {type: TakePhoto}, f: {type: Film, picture: $p, mode: hard}}",
+        'inputs: {n: 3}\nnodes: {p: {type: TakePhoto}, s: {type: Save, picture: $p, path: "${inputs.n}$$"}}',
+        "inputs: {p: {type: Picture}}\nnodes: {s: {type: Save, picture: $inputs.p}}",
+        "inputs: {p: {type: [int], default: [1]}}\nnodes: {l: {type: Loop, over: $inputs.p, "
+        "nodes: {a: {type: Add, a: $item, b: $index}}, collect: {all: $a}}, f: {type: First, items: $l}}",
+        "nodes: {a: {type: If, test: true, then: 1, else: $b}, b: {type: One}, c: {type: Add, a: $a}}",
+        "inputs: {c: {type: str, default: red, choices: [red, green]}}\n"
+        "nodes: {a: {type: Paint, size: 1, color: $inputs.c}}",
+        "nodes: {r: {type: Read, path: ./nowhere.txt}}",
+    ],
+)  # fmt: skip
+def test_what_is_right_is_not_complained_about(text: str) -> None:
+    assert mistakes(text) == []
+
+
+LOOP = """\
+nodes:
+  plan: {type: MakePlan, steps: 3}
+  walk:
+    type: Loop
+    over: $plan
+    carry: {total: 0, history: null}
+    nodes:
+      step: {type: Walk, tick: $item, total: $carry.total, history: $carry.history}
+      inner:
+        type: Loop
+        over: {x: [1, 2], y: 2}
+        carry: {sum: $step.total}
+        nodes:
+          add: {type: Add, a: $carry.sum, b: $item.x}
+          own: {type: Walk, tick: $walk.item, total: $walk.carry.total}
+          far: {type: Far, total: $add}
+        next: {sum: $add}
+        until: $far.done
+    next: $step
+  last: {type: Add, a: $walk.total}
+"""
+
+
+def test_loops_nest_and_their_variables_are_those_of_the_innermost_or_of_a_named_one() -> None:
+    assert mistakes(LOOP) == []
+
+
+def test_what_is_null_in_the_first_pass_is_refused_where_null_is_no_value() -> None:
+    text = LOOP.replace("history: $carry.history", "history: null").replace(
+        "add: {type: Add, a: $carry.sum", "seen: {type: Film, picture: $walk.carry.history}\n"
+        "          add: {type: Add, a: $carry.sum"
+    )  # fmt: skip
+    (mistake,) = mistakes(text)
+    assert mistake.code == "type-mismatch"
+    assert "may be null, as it is in the first pass" in mistake.message
+
+
+def test_an_output_of_a_loop_has_the_type_of_what_is_carried() -> None:
+    (mistake,) = mistakes(LOOP + "  film: {type: Film, picture: $walk.history}\n")
+    assert "may be null" in mistake.message
+
+
+def test_a_wrong_node_type_hides_what_hangs_on_it_and_nothing_else() -> None:
+    text = "nodes:\n  a: {type: Pant, x: $nope}\n  f: {type: Film, picture: $a.b.c}\n  g: {type: Add, a: $a}\n"
+    assert codes(text) == ["unknown-node-type", "unknown-node"]
+
+
+def test_targets_are_nodes_or_outputs_and_at_least_one() -> None:
+    graph = GraphSpec(nodes={"a": Call("One", {})}, outputs={"x": 1})
+    assert check(graph, REGISTRY, targets=["a", "x"]) == ()
+    assert [d.code for d in check(graph, REGISTRY, targets=[])] == ["no-targets"]
+    assert [d.code for d in check(graph, REGISTRY, targets=["b"])] == ["unknown-target"]
+
+
+def test_a_graph_built_in_python_is_told_by_the_line_of_the_call() -> None:
+    with Graph() as graph:
+        sound = Hear()
+        Save(sound)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        with Loop(over=3) as loop:
+            Add(sound)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        output(x=loop.outputs)
+    found = check(graph.workflow, Registry.of())
+    assert [d.code for d in found] == ["type-mismatch", "type-mismatch", "unknown-output"]
+    assert found[0].place is not None
+    assert found[0].place.file == __file__
+    assert found[0].place.source is not None
+    assert found[0].place.source.strip().startswith("Save(sound)")
+
+
+def test_a_builder_of_right_calls_has_no_mistakes() -> None:
+    with Graph() as graph:
+        pair = Film(Paint(3))
+        Save(pair.picture)
+        output(picture=pair.picture)
+    assert checked(graph.workflow, Registry.of()).graph.outputs.keys() == {"picture"}
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text("graphdiff: 1\n" + text)
+
+
+PART = "inputs: {size: {type: int, default: 2}, base: {type: Picture}}\n" + (
+    "nodes: {p: {type: Paint, size: $inputs.size}, m: {type: Mix, pictures: [$p, $inputs.base]}}\n"
+    "outputs: {picture: $m, size: $inputs.size}\n"
+)
+
+
+def test_a_part_is_checked_like_a_node(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        part=PART,
+        main="nodes:\n  a: {type: TakePhoto}\n  p: {type: ./part.yaml, base: $a}\n"
+        "  q: {type: ./part.yaml, base: $p.picture, size: 3.5}\n  r: {type: ./part.yaml, siz: 3}\n"
+        "  s: {type: Save, picture: $p}\n  t: {type: Save, picture: $p.size}\n",
+    )
+    found = check(draft(tmp_path / "main.yaml"), REGISTRY)
+    assert [d.code for d in found] == [
+        "lossy-literal", "missing-argument", "unknown-argument", "ambiguous-output", "type-mismatch",
+    ]  # fmt: skip
+    assert found[3].help == "$p.picture would fit"
+
+
+def test_a_mistake_in_a_part_is_told_once_and_in_its_own_file(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        part=PART.replace("size: $inputs.size}", "sise: $inputs.size}"),
+        main="nodes:\n  a: {type: TakePhoto}\n  p: {type: ./part.yaml, base: $a}\n"
+        "  q: {type: ./part.yaml, base: $p.picture}\n  z: {type: Nope}\n",
+    )
+    found = check(draft(tmp_path / "main.yaml"), REGISTRY)
+    assert [(d.code, d.place and Path(d.place.file).name) for d in found] == [
+        ("unknown-node-type", "main.yaml"),
+        ("unknown-argument", "part.yaml"),
+    ]
+
+
+def test_a_named_part_is_a_node_type(tmp_path: Path) -> None:
+    write(tmp_path, mixed=PART, main="nodes: {a: {type: TakePhoto}, m: {type: Mixed, base: $a}}")
+    registry = Registry.of(*REGISTRY.nodes.values(), parts={"Mixed": tmp_path / "mixed.yaml"})
+    workflow = load(tmp_path / "main.yaml", registry)
+    assert type(workflow.graph.nodes["m"]).__name__ == "Part"
+    place = workflow.places.value(("nodes", "m", "type", "nodes", "p", "size"))
+    assert place is not None
+    assert (Path(place.file).name, place.line) == ("mixed.yaml", 3)
+
+
+def test_named_parts_that_include_each_other_are_told_with_the_chain(tmp_path: Path) -> None:
+    write(tmp_path, a="nodes: {b: {type: B}}", b="nodes: {a: {type: A}}")
+    parts = {"A": tmp_path / "a.yaml", "B": tmp_path / "b.yaml"}
+    (mistake,) = check(draft(tmp_path / "a.yaml"), Registry.of(parts=parts))
+    assert mistake.code == "recursive-part"
+    assert "A -> B -> A" in mistake.message or "B -> A -> B" in mistake.message
+
+
+def test_load_raises_every_mistake_at_once(tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text("graphdiff: 1\n" + TWELVE)
+    with pytest.raises(WorkflowError) as caught:
+        load(tmp_path / "w.yaml", REGISTRY)
+    assert len(caught.value.diagnostics) == 12
+
+
+def test_ten_thousand_nodes_in_a_chain_are_checked_without_recursion() -> None:
+    nodes = {"n0": Call("One", {})} | {
+        f"n{i}": Call("Same", {"value": f"$n{i - 1}"}) for i in range(1, 10)
+    }
+    text = "nodes:\n  n0: {type: One}\n" + "".join(
+        f"  n{i}: {{type: Same, value: $n{i - 1}}}\n" for i in range(1, 10_000)
+    )
+    assert mistakes(text) == []
+    assert len(nodes) == 10
+
+
+def test_every_code_has_a_line_that_says_what_it_is() -> None:
+    assert all(line.endswith(".") and len(line) < 100 for line in CODES.values())
+
+
+def test_picture_is_a_type_of_the_registry() -> None:
+    assert REGISTRY.types["Picture"] is Picture
+
+
+def test_checking_a_right_file_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom graphdiff.graph.check import load\n"
+        "from graphdiff.graph.registry import load_registry\n"
+        "load('workflows/text_to_image.yaml', load_registry())\n"
+        "heavy = {'torch', 'numpy', 'transformers', 'huggingface_hub', 'networkx', 'jsonschema'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    root = Path(__file__).parents[2]
+    environment = {"PYTHONPATH": f"{root}:{root / 'nodes'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sys
@@ -103,6 +102,8 @@ def _torch_is_built_for(backend: Literal["cuda", "hip"]) -> bool:
 
 def _computes_in_bfloat16() -> bool:
     """Whether the first GPU is of a generation that has bfloat16; yes where that cannot be told."""
+    import ctypes
+
     try:
         library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

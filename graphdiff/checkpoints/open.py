@@ -23,7 +23,6 @@ from graphdiff.checkpoints.handles import (
     TokenizerFiles,
     UNet,
 )
-from graphdiff.checkpoints.lora import check_lora
 from graphdiff.checkpoints.names import bundled_names, locate, only_file, weight_file
 from graphdiff.checkpoints.parts import (
     TEXT_CLASSES,
@@ -44,7 +43,6 @@ from graphdiff.checkpoints.parts import (
     vae_dtype,
 )
 from graphdiff.checkpoints.repairs import repaired_scheduler, repaired_unet
-from graphdiff.checkpoints.textual_inversion import check_inversion, token_of
 from graphdiff.checkpoints.weights import Header, read_header
 from graphdiff.config import FrozenConfig
 from graphdiff.models.configs import (
@@ -254,6 +252,8 @@ def open_lora(
     path = only_file(locate(name, revision=revision), "pytorch_lora_weights.safetensors")
     lora = LoRA(weight_file(path), scale, strict)
     if unet is not None or text_encoder is not None:
+        from graphdiff.checkpoints.lora import check_lora
+
         check_lora(lora, unet=unet, text_encoder=text_encoder)
     return lora
 
@@ -277,6 +277,8 @@ def open_textual_inversion(
         CheckpointError: It is not there, damaged, or for other encoders.
     """
     path = only_file(locate(name, revision=revision), "learned_embeds.safetensors")
+    from graphdiff.checkpoints.textual_inversion import check_inversion, token_of
+
     inversion = TextualInversion(weight_file(path), token or token_of(path))
     if text_encoder is not None:
         check_inversion(inversion, text_encoder)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from graphdiff.schedulers import DDIM, Euler, rule_from_config
-from graphdiff.schedulers.rules import NAMES, config_keys, rule_class
+from graphdiff.schedulers.rules import KEYS, NAMES, config_keys, rule_class
 from tests.schedulers.oracle import IGNORED, diffusers
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in IGNORED]
@@ -114,3 +115,8 @@ def test_an_option_may_stand_among_the_keys() -> None:
     rule = rule_from_config({"_class_name": "EulerDiscreteScheduler", "s_churn": 2.0})
     assert rule == Euler(s_churn=2.0)
     assert "s_churn" not in config_keys(Euler)
+
+
+def test_the_written_list_of_keys_is_that_of_the_rules() -> None:
+    fields_of_all = {f.name for name in NAMES for f in dataclasses.fields(rule_class(name))}
+    assert fields_of_all == KEYS

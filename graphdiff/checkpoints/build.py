@@ -45,13 +45,14 @@ def built(
     import torch
 
     from graphdiff import models
+    from graphdiff.models.base import without_memory
 
     check_device(device)
     if kind in ("SafetyChecker", "DepthEstimator"):
         from graphdiff.checkpoints.vision import load_vision
 
         return load_vision(kind, config, weights, dtype, device)
-    with torch.device("meta"):
+    with without_memory():
         module: nn.Module = getattr(models, kind)(config)
     tensors: Mapping[str, Tensor] = tensors_of(weights, config)
     load_into(module, tensors, dtype=getattr(torch, dtype), device=device)
@@ -92,9 +93,9 @@ def storages(module: nn.Module) -> dict[tuple[str, int], int]:
 
 def with_weights(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
     """Another module with some weights changed, which shares all others with `module`."""
-    import torch
+    from graphdiff.models.base import without_memory
 
-    with torch.device("meta"):
+    with without_memory():
         copy = type(module)(cast("Any", module).config)
     copy.load_state_dict({**module.state_dict(), **changed}, strict=True, assign=True)
     return copy
@@ -133,7 +134,7 @@ def encoder_with_words(
     """
     from dataclasses import replace
 
-    import torch
+    from graphdiff.models.base import without_memory
 
     table = cast("Tensor", module.state_dict()[TOKEN_EMBEDDING])
     longer = table.new_zeros(max(len(tokenizer), len(table)), table.shape[1])
@@ -142,7 +143,7 @@ def encoder_with_words(
         places = [tokenizer.encode(token)[0] for token in word.tokens]
         longer[places] = vectors_of(inversion, word).to(longer)
     config = replace(cast("Any", module).config, vocab_size=len(longer))
-    with torch.device("meta"):
+    with without_memory():
         copy = type(module)(config)
     copy.load_state_dict({**module.state_dict(), TOKEN_EMBEDDING: longer}, assign=True)
     return copy

@@ -92,7 +92,15 @@ class _Patched:
     patches: tuple[LoRA | TextualInversion, ...]
 
 
-_Key = _Base | _Patched
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A model in the form that a CPU's kernels read."""
+
+    base: _Base
+    patches: tuple[LoRA | TextualInversion, ...] = ()
+
+
+_Key = _Base | _Patched | _Packed
 
 
 class WeightsPool:
@@ -104,10 +112,12 @@ class WeightsPool:
     Args:
         budget: How many bytes of weights to keep on a device; None for as many as fit. Weights on
             a CPU that need no cast are mapped files, and are counted all the same.
+        packs: Whether models on a CPU are rearranged for its kernels, see `models.packed`.
     """
 
-    def __init__(self, budget: int | None = None) -> None:
+    def __init__(self, budget: int | None = None, *, packs: bool = False) -> None:
         self.budget = budget
+        self.packs = packs
         self._modules: dict[_Key, nn.Module] = {}  # the one used last is last
         self._tokenizers: dict[tuple[TokenizerFiles, tuple[Words, ...]], CLIPTokenizer] = {}
         self._lock = threading.RLock()
@@ -140,11 +150,32 @@ class WeightsPool:
                     for encoder, part in zip(handle.encoders, parts, strict=True)
                 )
             base = _Base(_kind(handle), handle.config, handle.weights, handle.dtype, handle.device)
-            if isinstance(handle, UNet) and handle.patches:
-                return self._with_loras(
-                    base, handle.patches, "unet", lambda: unet_modules(handle)["unet"]
-                )
-            return self._base(base)
+            patches = handle.patches if isinstance(handle, UNet) else ()
+
+            def plain() -> nn.Module:
+                if isinstance(handle, UNet) and patches:
+                    return self._with_loras(
+                        base, patches, "unet", lambda: unet_modules(handle)["unet"]
+                    )
+                return self._base(base)
+
+            if not self.packs or base.device != "cpu":
+                return plain()
+            return self._packed(base, patches, plain)
+
+    def _packed(
+        self, base: _Base, patches: tuple[LoRA, ...], plain: Callable[[], nn.Module]
+    ) -> nn.Module:
+        """The packed form of a model, which is kept instead of the plain one."""
+
+        def make() -> nn.Module:
+            from graphdiff.models.packed import packed
+
+            made = packed(plain())
+            self._modules.pop(_Patched(base, patches) if patches else base, None)
+            return made
+
+        return self._kept(_Packed(base, patches), 0, make)
 
     def release(self, handle: Handle | None = None) -> None:
         """Let a model go, with its patched forms; all of them where none is named."""
@@ -169,6 +200,7 @@ class WeightsPool:
             for key, module in self._modules.items():
                 held = storages(module)
                 own = sum(size for place, size in held.items() if place not in seen)
+                own += _reordered(key, module)
                 seen |= held.keys()
                 sizes[_name(key)] = sizes.get(_name(key), 0) + own
             return sizes
@@ -177,10 +209,12 @@ class WeightsPool:
         """The bytes of weights kept on a device."""
         with self._lock:
             held: dict[tuple[str, int], int] = {}
+            reordered = 0
             for key, module in self._modules.items():
                 if _base_of(key).device == device:
                     held |= storages(module)
-            return sum(held.values())
+                    reordered += _reordered(key, module)
+            return sum(held.values()) + reordered
 
     def _base(self, key: _Base) -> nn.Module:
         needed = size_of(key.weights, key.config, key.dtype)
@@ -280,7 +314,16 @@ def _kind(handle: UNet | VAE | ControlNet | SafetyChecker | DepthEstimator) -> s
 
 
 def _base_of(key: _Key) -> _Base:
-    return key.base if isinstance(key, _Patched) else key
+    return key if isinstance(key, _Base) else key.base
+
+
+def _reordered(key: _Key, module: nn.Module) -> int:
+    """The bytes of weights that a packed model holds in an order of their own."""
+    if not isinstance(key, _Packed):
+        return 0
+    from graphdiff.models.packed import packed_bytes
+
+    return packed_bytes(module)
 
 
 def _weights(handle: Handle) -> tuple[Weights, ...]:
@@ -305,7 +348,7 @@ def _return_memory() -> None:
         torch.cuda.empty_cache()
 
 
-_pool = WeightsPool()
+_pool = WeightsPool(packs=True)
 
 
 def pool() -> WeightsPool:

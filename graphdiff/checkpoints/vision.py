@@ -19,6 +19,7 @@ from graphdiff.checkpoints.handles import (
     Weights,
 )
 from graphdiff.checkpoints.weights import MappedTensors, load_into
+from graphdiff.models.base import without_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,7 +88,7 @@ def load_vision(
     """
     if kind == "DepthEstimator":
         return _load_depth(weights, dtype, device)
-    with torch.device("meta"):
+    with without_memory():
         model = SafetyCheckerModel(config)
     tensors = MappedTensors([file.path for file in weights.files])
     expected = model.state_dict()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from graphdiff.checkpoints import weights
 from graphdiff.checkpoints.errors import CheckpointError
@@ -123,7 +125,7 @@ class Model(nn.Module, Generic[C]):
             folder = folder / subfolder
         config = cls.config_class.from_file(folder)
         files = weights.find_weights(folder, cls.weights_name, variant=variant)
-        with torch.device("meta"):
+        with without_memory():
             model = cls(config)
         weights.load_into(
             model,
@@ -158,6 +160,36 @@ class Model(nn.Module, Generic[C]):
         )
         text = json.dumps(self.config_dict(), indent=2, sort_keys=True) + "\n"
         (folder / "config.json").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules made inside have neither memory nor values, ready to be given those of a file.
+
+    Torch would work out what it means to fill a tensor without memory with random numbers, and
+    import its compiler for that, which takes longer than reading a small model.
+    """
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors as they are where they should be filled with first values."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever torch's function gives
+        named = kwargs or {}
+        if func.__name__ in _FILLING:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
+_FILLING = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_"})
 
 
 def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype:

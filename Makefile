@@ -11,7 +11,7 @@ demo: $(VENV)/.run
 	$(BIN)/graphdiff run text_to_image --prompt "$(PROMPT)"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(PYTEST_FLAGS)
@@ -21,7 +21,7 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""How a workflow runs: keys, plan, stores, agenda, run, events."""

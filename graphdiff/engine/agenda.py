@@ -1,0 +1,104 @@
+"""What is ready to run, and what of it runs next: the agenda.
+
+A call whose inputs are there is either plain, and then runs in the order of the plan, or can be
+batched, and then waits in a group with those that it can run as one with. Plain calls run first;
+when there are none, the largest group runs, up to its limit. So branches and points fall into step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from heapq import heappop, heappush
+
+from graphdiff.engine.job import Job
+from graphdiff.engine.kind import Kind
+
+
+class Group:
+    """Calls that can run as one.
+
+    Attributes:
+        kind: The node.
+        shared: The arguments that all of them have in common, as one key.
+        waiting: The calls, by their number in the plan.
+    """
+
+    __slots__ = ("kind", "shared", "waiting")
+
+    def __init__(self, kind: Kind, shared: bytes) -> None:
+        self.kind = kind
+        self.shared = shared
+        self.waiting: list[tuple[int, Job]] = []
+
+
+class Agenda:
+    """The calls that are ready.
+
+    Attributes:
+        limits: The most calls of a node that run as one, where memory was found to end.
+    """
+
+    __slots__ = ("_groups", "_plain", "_resident", "limits")
+
+    def __init__(self) -> None:
+        self.limits: dict[Kind, int] = {}
+        self._plain: list[tuple[int, Job]] = []
+        self._groups: dict[Hashable, Group] = {}
+        self._resident: bytes | None = None
+
+    def add(self, job: Job) -> None:
+        """A call that runs alone is ready."""
+        heappush(self._plain, (job.task.number, job))
+
+    def add_batchable(self, job: Job, shared: bytes, signature: Hashable) -> None:
+        """A call that can run with others is ready.
+
+        Args:
+            job: The call.
+            shared: What the calls of one batch must have in common: the arguments not stacked.
+            signature: The shape of those that are.
+        """
+        kind = job.task.kind
+        job.group = shared, signature
+        key = kind, shared, signature
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(kind, shared)
+        heappush(group.waiting, (job.task.number, job))
+
+    def again(self, job: Job) -> None:
+        """A call that can run with others is to be tried again."""
+        assert job.group is not None
+        self.add_batchable(job, *job.group)
+
+    def next(self) -> list[Job]:
+        """What runs next, as one; empty if nothing is ready."""
+        if self._plain:
+            return [heappop(self._plain)[1]]
+        if not self._groups:
+            return []
+        key, group = max(self._groups.items(), key=lambda item: self._rank(item[1]))
+        size = self._size(group)
+        batch = [heappop(group.waiting)[1] for _ in range(size)]
+        if not group.waiting:
+            del self._groups[key]
+        self._resident = group.shared
+        return batch
+
+    def waits(self) -> bool:
+        """Whether anything is ready."""
+        return bool(self._plain or self._groups)
+
+    def _size(self, group: Group) -> int:
+        size = len(group.waiting)
+        for limit in (group.kind.limit, self.limits.get(group.kind)):
+            if limit is not None:
+                size = min(size, limit)
+        return size
+
+    def _rank(self, group: Group) -> tuple[int, bool, int]:
+        return self._size(group), group.shared == self._resident, -group.waiting[0][0]
+
+    def halve(self, kind: Kind, tried: int) -> None:
+        """Note that `tried` calls as one did not fit."""
+        self.limits[kind] = max(1, tried // 2)

@@ -1,0 +1,368 @@
+"""Makes calls: one, several as one, or an effect beside the run; and judges how they went."""
+
+from __future__ import annotations
+
+import queue
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
+
+from graphdiff.engine.agenda import Agenda
+from graphdiff.engine.errors import NodeError, OutOfMemory
+from graphdiff.engine.gradients import import_torch, loaded_torch, no_gradients
+from graphdiff.engine.guard import SCALARS, Guard, MutationError, changed, guards_of, shapes
+from graphdiff.engine.job import Job, State
+from graphdiff.engine.outputs import OutputFolder
+from graphdiff.engine.store import Store
+from graphdiff.engine.task import Task
+from graphdiff.engine.teller import Teller
+from graphdiff.engine.worker import Worker
+from graphdiff.graph.node import Settings
+from graphdiff.graph.spec import Place
+
+_AHEAD = 8  # effects that may wait for the worker, since they hold their pictures
+_COPY = "a node gives new values and leaves its arguments as they are; copy it first"
+
+
+class Outcomes(Protocol):
+    """Who is told how calls went."""
+
+    def finish(self, job: Job, outputs: list[Any], seconds: float, batch: int) -> None:
+        """A call gave its outputs."""
+        ...
+
+    def wrote(self, job: Job, outputs: list[Any], folder: OutputFolder) -> None:
+        """An effect wrote files; it is finished next."""
+        ...
+
+    def fail(self, job: Job, error: NodeError, seconds: float) -> None:
+        """A call failed."""
+        ...
+
+    def arguments(self, job: Job) -> list[Any] | None:
+        """The arguments of a call; None if it has to wait again for one of them."""
+        ...
+
+
+class Caller:
+    """Makes calls, in the thread of the run; effects in a worker's, one after the other.
+
+    Attributes:
+        under_way: How many effects the worker has.
+    """
+
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        *,
+        agenda: Agenda,
+        teller: Teller,
+        store: Store,
+        settings: Settings,
+        folder: Path,
+        provenance: Callable[[Task], Mapping[str, Any]],
+        place_of: Callable[[Task], Place | None],
+    ) -> None:
+        """Start without any call made.
+
+        Args:
+            outcomes: Told how calls went.
+            agenda: Where calls go that have to be tried again.
+            teller: Told when calls begin.
+            store: Asked for memory where a call has too little.
+            settings: For nodes that ask for them.
+            folder: Where effects write.
+            provenance: What pictures say about where they came from.
+            place_of: Where a call is written.
+        """
+        self.under_way = 0
+        self._outcomes = outcomes
+        self._agenda = agenda
+        self._teller = teller
+        self._store = store
+        self._settings = settings
+        self._folder = folder
+        self._provenance = provenance
+        self._place_of = place_of
+        self._worker = Worker("graphdiff-files", ahead=_AHEAD)
+        self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._literals: dict[int, tuple[Any, tuple[Guard, ...]]] = {}
+
+    def call(self, job: Job) -> None:
+        """Make one call."""
+        task = job.task
+        kind = task.kind
+        args = self._outcomes.arguments(job)
+        if args is None:
+            return
+        guards = self._guards(task, args)
+        if guards and (name := _first_changed(guards)) is not None:
+            self._fail(job, MutationError(_changed_before(task, name)), 0.0)
+            return
+        job.state = State.RUNNING
+        if kind.torch:
+            import_torch()
+        given = dict(zip(kind.names, args))  # noqa: B905 - of one length, and hot
+        if kind.effect:
+            self._hand_over(job, given)
+            return
+        if kind.injected:
+            self._inject(task, given, None)
+        self._teller.started(task, 1)
+        began = time.perf_counter()
+        try:
+            result = kind.fn(**given)
+        except Exception as error:  # whatever a node raises, the rest of the run goes on
+            del given, args
+            self._failed(job, error, time.perf_counter() - began)
+            return
+        seconds = time.perf_counter() - began
+        del given, args
+        if guards and (name := _first_changed(guards)) is not None:
+            self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
+            return
+        self._finish(job, result, seconds, 1)
+
+    def call_batch(self, batch: list[Job]) -> None:
+        """Make several calls of one node as one."""
+        found = [
+            (job, args) for job in batch if (args := self._outcomes.arguments(job)) is not None
+        ]
+        if len(found) < 2:
+            for job, _ in found:
+                self.call(job)
+            return
+        jobs = [job for job, _ in found]
+        rows = [args for _, args in found]
+        del found
+        kind = jobs[0].task.kind
+        assert kind.batch is not None
+        assert kind.stacked is not None
+        guards: dict[str, tuple[Guard, ...]] = {}
+        for job, args in zip(jobs, rows, strict=True):
+            for name, guarded in self._guards(job.task, args).items():
+                guards[f"{name} of {job.task.name}"] = guarded
+        if kind.torch:
+            import_torch()
+        given = dict(zip(kind.names, rows[0], strict=True))
+        for i in kind.stacked:
+            given[kind.names[i]] = [args[i] for args in rows]
+        self._inject(jobs[0].task, given, None)
+        for job in jobs:
+            job.state = State.RUNNING
+            self._teller.started(job.task, len(jobs))
+        began = time.perf_counter()
+        try:
+            results = list(kind.batch(**given))
+            if len(results) != len(jobs):
+                raise TypeError(f"its batched form gave {len(results)} results for {len(jobs)}")
+        except Exception as error:
+            del given, rows, args
+            self._failed_batch(jobs, error)
+            return
+        seconds = (time.perf_counter() - began) / len(jobs)
+        del given, rows, args
+        name = _first_changed(guards) or ""
+        for job, result in zip(jobs, results, strict=True):
+            if name:
+                self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
+            else:
+                self._finish(job, result, seconds, len(jobs))
+
+    # Effects
+
+    def wait(self) -> None:
+        """Wait a little for an effect to be done."""
+        try:
+            self._done.get(timeout=0.1)()
+            self.under_way -= 1
+        except queue.Empty:
+            pass
+
+    def take(self) -> None:
+        """Take what effects gave that are done."""
+        while self.under_way:
+            try:
+                done = self._done.get_nowait()
+            except queue.Empty:
+                return
+            done()
+            self.under_way -= 1
+
+    def close(self) -> None:
+        """Wait for all effects."""
+        self._worker.close()
+        self.take()
+
+    def _hand_over(self, job: Job, given: dict[str, Any]) -> None:
+        """Let the worker call an effect, so that files are written beside the run."""
+        task = job.task
+        folder = OutputFolder(self._folder, self._provenance(task))
+        self._inject(task, given, folder)
+        self._teller.started(task, 1)
+        self.under_way += 1
+        fn = task.kind.fn
+
+        def work() -> None:
+            began = time.perf_counter()
+            try:
+                with no_gradients():
+                    result = fn(**given)
+            except BaseException as error:  # even an exit must not be lost in a thread
+                spent, raised = time.perf_counter() - began, error
+                self._done.put(lambda: self._fail(job, raised, spent))
+                return
+            seconds = time.perf_counter() - began
+            given.clear()
+            self._done.put(lambda: self._finish(job, result, seconds, 1, folder))
+
+        self._worker.submit(work)
+
+    def _inject(self, task: Task, given: dict[str, Any], folder: OutputFolder | None) -> None:
+        for name, wanted in task.kind.injected.items():
+            if wanted is Settings:
+                given[name] = self._settings
+            else:
+                given[name] = folder or OutputFolder(self._folder, self._provenance(task))
+
+    # How calls went
+
+    def _finish(
+        self,
+        job: Job,
+        result: Any,  # noqa: ANN401 - what the node gave
+        seconds: float,
+        batch: int,
+        folder: OutputFolder | None = None,
+    ) -> None:
+        kind = job.task.kind
+        outputs: list[Any] = []
+        if kind.single:
+            outputs = [result]
+        elif _is_row(result):
+            outputs = list(result)
+        if len(outputs) != len(kind.ports):
+            names = ", ".join(kind.ports)
+            given = type(result).__name__
+            self._fail(job, TypeError(f"it gave {given}, not ({names})"), seconds)
+            return
+        del result
+        if folder is not None:
+            job.seconds = seconds
+            self._outcomes.wrote(job, outputs, folder)
+        self._outcomes.finish(job, outputs, seconds, batch)
+
+    def _failed_batch(self, jobs: list[Job], error: Exception) -> None:
+        """What to do when several calls failed as one: fewer at a time, or each by itself."""
+        if is_out_of_memory(error):
+            self._agenda.halve(jobs[0].task.kind, len(jobs))
+            self._make_room()
+        for job in jobs:
+            job.state = State.WAITING
+            if is_out_of_memory(error):
+                self._agenda.again(job)
+            else:  # so that only what is wrong fails
+                self._agenda.add(job)
+
+    def _failed(self, job: Job, error: Exception, seconds: float) -> None:
+        if not is_out_of_memory(error):
+            self._fail(job, error, seconds)
+            return
+        self._make_room()
+        if not job.retried:  # what the cache held may have been what was in the way
+            job.retried = True
+            job.state = State.WAITING
+            self._agenda.add(job)
+            return
+        task = job.task
+        said = shapes(self._outcomes.arguments(job) or [])
+        message = (
+            f"out of memory{f' on {said}' if said else ''}: lower the size of the picture or the "
+            "number of pictures, use a smaller dtype, or allow less memory for weights"
+        )
+        wrapped = OutOfMemory(task.name, task.kind.node.name, message, self._place_of(task))
+        wrapped.__cause__ = error
+        self._fail(job, wrapped, seconds)
+
+    def _fail(self, job: Job, error: BaseException, seconds: float) -> None:
+        traceback.clear_frames(error.__traceback__)  # they hold the arguments, which may be large
+        if not isinstance(error, NodeError):
+            task = job.task
+            said = str(error)
+            if not isinstance(error, MutationError):
+                said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+            wrapped = NodeError(task.name, task.kind.node.name, said, self._place_of(task))
+            wrapped.__cause__ = error
+            error = wrapped
+        self._outcomes.fail(job, error, seconds)
+
+    def _make_room(self) -> None:
+        """Let go of what the cache holds on devices."""
+        memory = getattr(self._store, "memory", self._store)
+        drop = getattr(memory, "drop_device", None)
+        if drop is not None:
+            drop()
+        torch = loaded_torch()
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # Changes in place
+
+    def _guards(self, task: Task, args: list[Any]) -> dict[str, tuple[Guard, ...]]:
+        """What shows whether a call changes its arguments, by parameter."""
+        found: dict[str, tuple[Guard, ...]] = {}
+        names = task.kind.names
+        wired: dict[int, tuple[Guard, ...]] = {}
+        for i, wire in task.wires:
+            guards = wire.task.job.guards  # type: ignore[union-attr]
+            wired[i] = guards[wire.port] if guards is not None else ()
+        for i, value in enumerate(args):
+            if value.__class__ in SCALARS:
+                continue
+            guarded = wired.get(i)
+            if guarded is None:
+                guarded = self._literal_guards(value, lasting=not task.nested)
+            if guarded:
+                found[names[i]] = guarded
+        return found
+
+    def _literal_guards(self, value: Any, *, lasting: bool) -> tuple[Guard, ...]:  # noqa: ANN401
+        """The guards of a value that no call gives; of one that lasts, made once."""
+        known = self._literals.get(id(value))
+        if known is None or known[0] is not value:
+            known = value, guards_of(value)
+            if lasting:
+                self._literals[id(value)] = known
+        return known[1]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is full, on a device or on the host."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in said or "can't allocate memory" in said
+    )
+
+
+def _is_row(value: object) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(value, tuple)
+
+
+def _first_changed(guards: Mapping[str, tuple[Guard, ...]]) -> str | None:
+    for name, found in guards.items():
+        if changed(found):
+            return name
+    return None
+
+
+def _changed_before(task: Task, parameter: str) -> str:
+    i = task.kind.place.get(parameter, -1)
+    source = next((wire.task.name for j, wire in task.wires if j == i), "an input")
+    return (
+        f"its argument {parameter}, which {source} gave, was changed in place after that, by a "
+        "node that reads it or holds on to it"
+    )

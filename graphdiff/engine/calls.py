@@ -1,0 +1,332 @@
+"""Calls linked: arguments found, keys made, plan nodes evaluated, wires looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphdiff.engine import paths
+from graphdiff.engine.body import CallSite, Expr, Local
+from graphdiff.engine.evaluate import ValueOf, evaluate
+from graphdiff.engine.keys import call_key, token_of
+from graphdiff.engine.kind import PLAIN, Kind
+from graphdiff.engine.scope import Need, Scope, Stuck
+from graphdiff.engine.task import NOTHING, Form, Known, Many, Task, Wire, filled, wires_in
+from graphdiff.graph.literals import LiteralError
+from graphdiff.graph.node import Settings, WireError
+from graphdiff.graph.spec import MISSING, Diagnostic, GraphPath
+
+
+class Calls:
+    """The calls of a run, equal ones once.
+
+    Attributes:
+        linked: The calls, each after those that it reads.
+        aliases: Calls that turned out to be equal to one there was: how many calls there were then,
+            and where they stand.
+        diagnostics: What is wrong.
+        files: The SHA-256 of each file that a call reads.
+        evaluated: What plan nodes gave, by key.
+    """
+
+    def __init__(self, settings: Settings, value_of: ValueOf, nonce: bytes) -> None:
+        """Start without any.
+
+        Args:
+            settings: For the plan nodes that ask for them.
+            value_of: The value of a wire, or MISSING while it has none.
+            nonce: What makes the keys of calls that are never cached this run's own.
+        """
+        self.linked: list[Task] = []
+        self.aliases: list[tuple[int, Scope, CallSite, Task]] = []
+        self.diagnostics: list[Diagnostic] = []
+        self.files: dict[str, str] = {}
+        self.evaluated: dict[str, tuple[Known, ...]] = {}
+        self._tasks: dict[str, Task] = {}
+        self._settings = settings
+        self._value_of = value_of
+        self._nonce = nonce
+        self._said: dict[CallSite, tuple[tuple[Any, ...], Any]] = {}
+        self._effects: dict[tuple[str, int], int] = {}
+        self._reported: set[tuple[GraphPath, str]] = set()
+
+    def link(self, scope: Scope, site: CallSite) -> Need | None:
+        """Fill the slots of a call's outputs, or say what has to be filled first."""
+        kind = site.kind
+        dropped: frozenset[int] = frozenset()
+        if kind.needed is not None:
+            unneeded = self._dropped(scope, site)
+            if not isinstance(unneeded, frozenset):
+                return unneeded
+            dropped = unneeded
+        forms: list[Form] = []
+        for i, up, slot in site.locals:
+            if i in dropped:
+                forms.append(NOTHING)
+                continue
+            place = scope.outward(up) if up else scope
+            filled_by: Form | None = place.values.get(slot)
+            if filled_by is None:
+                return place, slot
+            forms.append(filled_by)
+        args, tokens = site.args.copy(), site.tokens.copy()
+        wires: list[tuple[int, Wire]] = []
+        nested: list[tuple[int, Many]] = []
+        origins: dict[int, Known] = {}
+        for (i, _, _), form in zip(site.locals, forms):  # noqa: B905 - of one length, and hot
+            if isinstance(form, Wire):
+                wires.append((i, form))
+                tokens[i] = form.token
+            elif form is NOTHING:
+                continue
+            elif isinstance(form, Known):
+                value = form.value
+                if value.__class__ is kind.exact[i] or value.__class__ not in PLAIN:
+                    args[i], tokens[i] = value, form.token
+                elif not self._convert(site, i, form, args, tokens):
+                    return Stuck()
+                origins[i] = form
+            else:
+                nested.append((i, form))
+                tokens[i] = form.token
+        for i, expr in site.others:
+            if i in dropped:
+                continue
+            found = evaluate(expr, scope, self._value_of, safe=(i, "write") in kind.paths)
+            if isinstance(found, Known):
+                if not self._convert(site, i, found, args, tokens):
+                    return Stuck()
+                origins[i] = found
+            elif isinstance(found, Many):
+                nested.append((i, found))
+                tokens[i] = found.token
+            elif isinstance(found, Wire):
+                wires.append((i, found))
+                tokens[i] = found.token
+            else:
+                return found
+        for i in dropped:
+            args[i], tokens[i] = None, NOTHING.token
+        if kind.paths and not self._locate(site, scope, origins, args, tokens):
+            return Stuck()
+        if kind.plan:
+            return self._plan_call(scope, site, args, tokens, wires, nested)
+        fresh = kind.cache == "never"
+        if fresh:
+            tokens.append(self._nonce)
+        key = call_key(kind.prefix, tokens)
+        task = self._tasks.get(key)
+        if kind.effect:
+            key = self._counted(key, scope.point)
+            task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = Task(
+                kind, key, args, tokens, wires, scope, site.label, site.path, len(self.linked)
+            )
+            self.linked.append(task)
+            if nested:
+                task.nested = tuple(nested)
+            for _, wire in wires:
+                fresh = fresh or wire.task.fresh
+            for _, many in nested:
+                fresh = fresh or any(wire.task.fresh for wire in wires_in(many))
+            task.fresh = fresh
+            if kind.inferred is not None:
+                self._infer(site, task, args, wires, nested)
+        else:
+            self.aliases.append((len(self.linked), scope, site, task))
+        if kind.single:
+            scope.values[site.label] = task.outs[0]
+        else:
+            for port, out in zip(kind.ports, task.outs, strict=True):
+                scope.values[f"{site.label}.{port}"] = out
+        return None
+
+    def _counted(self, key: str, point: int) -> str:
+        """The key of an effect: two of one workflow write two files, though of equal content."""
+        count = self._effects[key, point] = self._effects.get((key, point), 0) + 1
+        return key if count == 1 else call_key(key.encode(), [b"#%d" % count])
+
+    def _convert(
+        self, site: CallSite, i: int, form: Known, args: list[Any], tokens: list[bytes]
+    ) -> bool:
+        try:
+            value = site.kind.convert[i](form.value)
+        except LiteralError as error:
+            self._report(site, error.code, f"{site.label}.{site.kind.names[i]}: {error}", i)
+            return False
+        args[i] = value
+        tokens[i] = form.token if value is form.value and form.token else token_of(value)
+        return True
+
+    def _dropped(self, scope: Scope, site: CallSite) -> frozenset[int] | Need:
+        """Positions of the inputs that this call does not need, by the node's own word."""
+        kind = site.kind
+        known: dict[str, Any] = {}
+        exprs: dict[int, Expr] = {i: Local(up, slot) for i, up, slot in site.locals}
+        exprs.update(site.others)
+        for name in kind.need_names:
+            i = kind.place[name]
+            if i not in exprs:
+                known[name] = site.args[i]
+                continue
+            form = evaluate(exprs[i], scope, self._value_of)
+            if isinstance(form, Wire | Many):
+                return frozenset()  # only the run will tell
+            if not isinstance(form, Known):
+                return form
+            try:
+                known[name] = (
+                    kind.convert[i](form.value) if form.value.__class__ in PLAIN else (form.value)
+                )
+            except LiteralError:
+                return frozenset()  # reported where the argument itself is converted
+        assert kind.needed is not None
+        return frozenset(kind.place[name] for name in kind.needed(**known))
+
+    def _locate(
+        self,
+        site: CallSite,
+        scope: Scope,
+        origins: dict[int, Known],
+        args: list[Any],
+        tokens: list[bytes],
+    ) -> bool:
+        """Make the paths among the arguments absolute, and key files by what they hold."""
+        kind = site.kind
+        fine = True
+        for i, marker in kind.paths:
+            value = args[i]
+            if value is None:
+                continue
+            origin = origins.get(i)
+            base = origin.base if origin is not None else scope.body.folder
+            if marker == "name":
+                args[i] = paths.named(value, base)
+                tokens[i] = token_of(args[i])
+            elif marker == "read":
+                try:
+                    args[i], tokens[i] = paths.read(value, base, self.files)
+                except OSError as error:
+                    file = paths.absolute(error.filename or value, base)
+                    why = error.strerror or str(error)
+                    message = f"{site.label}.{kind.names[i]}: {file}: {why.lower()}"
+                    self._report(site, "missing-file", message, i)
+                    fine = False
+        return fine
+
+    def _plan_call(
+        self,
+        scope: Scope,
+        site: CallSite,
+        args: list[Any],
+        tokens: list[bytes],
+        wires: list[tuple[int, Wire]],
+        nested: list[tuple[int, Many]],
+    ) -> Need | None:
+        kind = site.kind
+        if wires or nested:
+            inside = [wire for _, wire in wires]
+            for _, many in nested:
+                inside += wires_in(many)
+            values = {wire: self._value_of(wire) for wire in inside}
+            missing = [wire for wire, value in values.items() if value is MISSING]
+            if missing:
+                return Stuck(missing)
+            for i, wire in wires:
+                args[i] = values[wire]
+            for i, many in nested:
+                args[i] = filled(many, values.__getitem__)
+        located = [str(args[i]).encode() for i, marker in kind.paths if marker == "read"]
+        key = call_key(kind.prefix, tokens + located)
+        outs = self.evaluated.get(key)
+        if outs is None:
+            outs = self._evaluated(site, kind, args)
+            if outs is None:
+                return Stuck()
+            self.evaluated[key] = outs
+        if kind.single:
+            scope.values[site.label] = outs[0]
+        else:
+            for port, out in zip(kind.ports, outs, strict=True):
+                scope.values[f"{site.label}.{port}"] = out
+        return None
+
+    def _evaluated(self, site: CallSite, kind: Kind, args: list[Any]) -> tuple[Known, ...] | None:
+        given = dict(zip(kind.names, args, strict=True))
+        for name, wanted in kind.injected.items():
+            if wanted is Settings:
+                given[name] = self._settings
+        try:
+            result = kind.fn(**given)
+            values = (result,) if kind.single else tuple(result)
+            outs = tuple(Known(value, token_of(value)) for value in values)
+        except Exception as error:  # a node may raise anything; the user is told what and where
+            message = f"{site.label} ({kind.node.name}): {error or type(error).__name__}"
+            self._report(site, "plan-failed", message, None, cause=error)
+            return None
+        if kind.inferred is not None:
+            self._say(site, kind, {name: given[name] for name in kind.infer_names})
+        return outs
+
+    def _infer(
+        self,
+        site: CallSite,
+        task: Task,
+        args: list[Any],
+        wires: list[tuple[int, Wire]],
+        nested: list[tuple[int, Many]],
+    ) -> None:
+        kind = site.kind
+        facts = args.copy()
+        for i, wire in wires:
+            facts[i] = wire.fact
+        for i, many in nested:
+            facts[i] = filled(many, lambda wire: wire.fact)
+        asked = tuple(facts[kind.place[name]] for name in kind.infer_names)
+        memo = self._said.get(site)  # the passes of a loop ask the same, over and over
+        if memo is not None and all(a is b for a, b in zip(asked, memo[0], strict=True)):
+            said = memo[1]
+        else:
+            said = self._say(site, kind, dict(zip(kind.infer_names, asked, strict=True)))
+            self._said[site] = asked, said
+        if said is None:
+            return
+        if kind.single:
+            task.outs[0].fact = said
+        else:
+            for port, out in zip(kind.ports, task.outs, strict=True):
+                out.fact = said.get(port)
+
+    def _say(self, site: CallSite, kind: Kind, given: dict[str, Any]) -> Any:  # noqa: ANN401
+        assert kind.inferred is not None
+        try:
+            return kind.inferred(**given)
+        except WireError as error:
+            i = kind.place.get(error.parameter)
+            self._report(site, "wire-mismatch", self._mismatch(site, error), i)
+        return None
+
+    def _mismatch(self, site: CallSite, error: WireError) -> str:
+        where = f"{site.label}.{error.parameter}"
+        i = site.kind.place.get(error.parameter)
+        source = next((slot for j, _, slot in site.locals if j == i), None)
+        wired = f", wired to ${source.removeprefix('$')}" if source else ""
+        return f"{where}{wired}: {error}"
+
+    def _report(
+        self,
+        site: CallSite,
+        code: str,
+        message: str,
+        parameter: int | None,
+        cause: Exception | None = None,
+    ) -> None:
+        """Note a mistake, once for each place: a loop makes it in every pass."""
+        path = site.path if parameter is None else (*site.path, site.kind.names[parameter])
+        if (path, code) in self._reported:
+            return
+        self._reported.add((path, code))
+        known = getattr(cause, "help", None)
+        self.diagnostics.append(
+            Diagnostic(code, message, path, help=known if isinstance(known, str) else None)
+        )

@@ -1,0 +1,157 @@
+"""Early cutoff: calls known by what their arguments hold, not by how that was computed.
+
+Beside its key, which is made of the keys of what it reads, a call has a content key, made of the
+content of what it reads. Where a rerun gives an equal value, the content keys of what depends on it
+are those of the earlier run, and so what that run kept is found. Inside of a loop that carries
+something values are not hashed, since that would stall a device; there a content key is made of
+those of the sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphdiff.engine.body import gathered_token
+from graphdiff.engine.content import digest
+from graphdiff.engine.job import Job, State
+from graphdiff.engine.keys import call_key
+from graphdiff.engine.store import NoStore, Store
+from graphdiff.engine.task import Form, Known, Many, Task, Wire, wires_in
+from graphdiff.engine.values import UnkeyableError
+
+_LOOKUPS = 64  # passes of a loop that are looked up by content, the last ones
+
+
+class Cutoff:
+    """Finds calls by content.
+
+    Args:
+        store: Where they are looked up.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._active = not isinstance(store, NoStore)
+        self._computed: set[str] = set()
+
+    def ran(self, task: Task) -> None:
+        """Note that this very run computed a call: what equals it later runs all the same.
+
+        A plan could not foresee it, and what a plan says is what a run does.
+        """
+        if self._active:
+            self._computed.add(task.key)
+
+    def find(self, job: Job) -> bool:
+        """Whether the store has, under the key of a call that is ready, what an equal one gave."""
+        task = job.task
+        if not self._active or task.fresh or not (task.wires or task.nested):
+            return False
+        if job.content is None:
+            job.content = self._content_key(task)
+        return job.content is not None and not task.carried and self._linked(job)
+
+    def find_in_loops(self, jobs: list[Job]) -> list[Job]:
+        """The last passes that the store has by content, of calls in loops that wait to run.
+
+        Args:
+            jobs: Those calls, each after those that it reads.
+        """
+        if not self._active:
+            return []
+        for job in jobs:
+            if job.content is None and not job.task.fresh:
+                job.content = self._content_key(job.task)
+        ends = [job for job in jobs if job.task.steps and job.content is not None]
+        return [job for job in ends[: -_LOOKUPS - 1 : -1] if self._linked(job)]
+
+    def _linked(self, job: Job) -> bool:
+        assert job.content is not None
+        key, store = job.task.key, self._store
+        old = store.content_lookup(job.content)
+        if old is None or old == key or old in self._computed:
+            return False
+        digests, meta = store.digests(old), store.meta(old)
+        return digests is not None and meta is not None and store.link(key, digests, meta)
+
+    def _content_key(self, task: Task) -> str | None:
+        return content_key(task, self._step if task.carried else self._content)
+
+    def _step(self, wire: Wire) -> bytes | None:
+        """What a call inside of a loop knows an argument by: without hashing values of the loop."""
+        job = wire.task.job
+        assert job is not None
+        if wire.task.carried and job.content is not None:
+            return b"=" + job.content.encode() + b"%d;" % wire.port
+        return self._content(wire) if not job.under_way else None
+
+    def _content(self, wire: Wire) -> bytes | None:
+        """What any other call knows an argument by."""
+        job = wire.task.job
+        assert job is not None
+        found = self._digest_of(job, wire.port)
+        return None if found is None else b"#" + found.encode()
+
+    def _digest_of(self, job: Job, port: int) -> str | None:
+        """The content digest of a value, if it can be had without much ado."""
+        if job.digests is None:
+            job.digests = {}
+        known = job.digests.get(port)
+        if known is not None:
+            return known
+        found: str | None = None
+        if job.outputs is not None and not _on_device(job, port):
+            try:
+                found = digest(job.outputs[port])
+            except UnkeyableError:
+                found = None
+        elif job.state is State.FOUND:
+            digests = self._store.digests(job.task.key)
+            found = digests.get(job.task.kind.ports[port]) if digests else None
+        if found is not None:
+            job.digests[port] = found
+        return found
+
+
+def content_key(task: Task, token_of: Callable[[Wire], bytes | None]) -> str | None:
+    """A key that two calls share if their arguments are equal, whatever they were made of.
+
+    Args:
+        task: The call.
+        token_of: What an argument that another call gives is known by; None if nothing is known.
+    """
+    tokens = task.tokens.copy()
+    for i, wire in task.wires:
+        token = token_of(wire)
+        if token is None:
+            return None
+        tokens[i] = token
+    for i, many in task.nested:
+        known = {wire: token_of(wire) for wire in wires_in(many)}
+        if any(token is None for token in known.values()):
+            return None
+        tokens[i] = _token(many, known)
+    return call_key(task.kind.prefix, tokens)
+
+
+def _token(form: Form, known: dict[Wire, bytes | None]) -> bytes:
+    if isinstance(form, Wire):
+        return known[form] or b""
+    if isinstance(form, Known):
+        return form.token
+    return _gathered(form, known)
+
+
+def _gathered(many: Many, known: dict[Wire, bytes | None]) -> bytes:
+    if isinstance(many.items, dict):
+        named = {name: Known(None, _token(item, known)) for name, item in many.items.items()}
+        return gathered_token(named)
+    return gathered_token([Known(None, _token(item, known)) for item in many.items])
+
+
+def _on_device(job: Job, port: int) -> bool:
+    """Whether an output holds tensors that are not in the host's memory."""
+    guards = job.guards[port] if job.guards is not None else ()
+    return bool(guards) and any(
+        before.__class__ is int and item.device.type != "cpu" for item, before in guards
+    )

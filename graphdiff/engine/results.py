@@ -1,0 +1,115 @@
+"""What a run gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphdiff.engine.events import Event, RunFinished
+from graphdiff.engine.holdings import Holdings
+from graphdiff.engine.job import FREED, State
+from graphdiff.engine.program import Point, Program
+from graphdiff.engine.task import Form, Task, Wire, filled, wires_in
+
+
+class Values(Mapping[str, Any]):
+    """Values by name, each read from the cache when it is first asked for."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], Any]]) -> None:
+        self._readers = readers
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - any value
+        if name not in self._values:
+            self._values[name] = self._readers[name]()
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __repr__(self) -> str:
+        return f"Values({', '.join(self)})"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run, or one point of it, gave.
+
+    Args:
+        outputs: The workflow's outputs, or the targets, by name.
+        files: What effects wrote, or had written before.
+        events: What happened, in order; for several points, of all of them.
+        summary: The last event.
+        label: What tells this point from others.
+    """
+
+    outputs: Mapping[str, Any]
+    files: tuple[Path, ...]
+    events: tuple[Event, ...]
+    summary: RunFinished
+    label: str = ""
+    points: tuple[Results, ...] = field(default=(), repr=False)
+
+
+def gathered_results(
+    program: Program,
+    holdings: Holdings,
+    files: Mapping[Task, tuple[Path, ...]],
+    events: tuple[Event, ...],
+    summary: RunFinished,
+) -> Results:
+    """What a run gave, as far as it came; of several points, with those of each.
+
+    Args:
+        program: The run.
+        holdings: Its values.
+        files: What each effect wrote.
+        events: What happened.
+        summary: The last event.
+    """
+
+    def of(point: Point) -> Results:
+        found = dict.fromkeys(f for task in point.tasks() for f in files.get(task, ()))
+        values = Values(_readers(program, point, holdings))
+        return Results(values, tuple(found), events, summary, point.label)
+
+    points = tuple(map(of, program.points))
+    if len(points) == 1:
+        return points[0]
+    return Results({}, summary.files, events, summary, points=points)
+
+
+def _readers(program: Program, point: Point, holdings: Holdings) -> dict[str, Callable[[], Any]]:
+    """How each result that there is is read."""
+    filled_slots = point.scope.values
+    found: dict[str, Callable[[], Any]] = {}
+    for name, slots in program.wanted.results.items():
+        forms = {port: filled_slots.get(slot) for port, slot in slots.items()}
+        there = {port: form for port, form in forms.items() if form is not None and _is_there(form)}
+        if len(there) == len(forms):
+            found[name] = _reader(name, there, holdings)
+    return found
+
+
+def _is_there(form: Form) -> bool:
+    jobs = [wire.task.job for wire in wires_in(form)]
+    return all(job is not None and job.state in (State.DONE, State.FOUND) for job in jobs)
+
+
+def _reader(name: str, forms: Mapping[str, Form], holdings: Holdings) -> Callable[[], Any]:
+    def value_of(wire: Wire) -> Any:  # noqa: ANN401 - any value
+        value = holdings.get(wire)
+        if value is FREED:
+            raise LookupError(f"{name} is not in the cache any more: run the workflow again")
+        return value
+
+    def read() -> Any:  # noqa: ANN401 - any value
+        values = {port: filled(form, value_of) for port, form in forms.items()}
+        return values[""] if list(values) == [""] else values
+
+    return read

@@ -1,0 +1,506 @@
+"""Runs a program: what is needed is taken up, what is ready is called, the outcome handed on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphdiff.engine.agenda import Agenda
+from graphdiff.engine.caller import Caller
+from graphdiff.engine.cutoff import Cutoff
+from graphdiff.engine.errors import Interrupted, NodeError, RunError
+from graphdiff.engine.events import Watcher
+from graphdiff.engine.gradients import no_gradients
+from graphdiff.engine.guard import SCALARS, guards_of, signature
+from graphdiff.engine.holdings import Holdings
+from graphdiff.engine.job import FREED, Job, State
+from graphdiff.engine.keep import Keeper
+from graphdiff.engine.outputs import OutputFolder
+from graphdiff.engine.plan import RECORD, Finder, demand
+from graphdiff.engine.program import Point, PointInputs, Program, Uncollected, set_aside
+from graphdiff.engine.results import Results, gathered_results
+from graphdiff.engine.store import Store
+from graphdiff.engine.task import Task, Wire, wires_in
+from graphdiff.engine.teller import Teller
+from graphdiff.graph.node import Settings
+from graphdiff.graph.registry import Registry
+from graphdiff.graph.spec import MISSING, Place
+from graphdiff.graph.workflow import Workflow
+
+WINDOW = 32
+"""How many points of a sweep are under way at a time."""
+
+ValueWatcher = Callable[[str, Mapping[str, Any]], None]
+"""Told the name of each call that ran, and its outputs by port."""
+
+
+class Cancel:
+    """A flag that stops a run at its next call. Setting it is safe in a signal handler."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """Stop."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether the run shall stop."""
+        return self._set
+
+
+class Runner:
+    """One run, of one set of inputs or of several.
+
+    What changes while it runs: `Task.job` of each call that is needed, the agenda (what is ready),
+    `_open` (the points under way, and how many of their results are to come) and `_stuck` (calls
+    whose values linking waits for). All of it happens in the thread that calls `run`.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        points: Sequence[PointInputs],
+        *,
+        registry: Registry,
+        settings: Settings,
+        store: Store,
+        output_dir: Path,
+        targets: Sequence[str] | None = None,
+        exact: bool = False,
+        provenance: Callable[[Program, Point], Mapping[str, Any]] | None = None,
+        on_event: Watcher | None = None,
+        on_value: ValueWatcher | None = None,
+        cancel: Cancel | None = None,
+        window: int = WINDOW,
+    ) -> None:
+        """Bind the inputs of a workflow that has passed the checker.
+
+        Args:
+            workflow: The workflow, its parts resolved.
+            points: The sets of inputs.
+            registry: The node types.
+            settings: For nodes that ask for them.
+            store: Where results are looked up and kept.
+            output_dir: Where effects write.
+            targets: What the run is for; None for the workflow's outputs and effects.
+            exact: Whether calls are never batched.
+            provenance: What pictures say about where they came from.
+            on_event: Told what happens.
+            on_value: Told the outputs of each call.
+            cancel: Stops the run once it is set.
+            window: How many points are under way at a time.
+
+        Raises:
+            WorkflowError: an input or a target is wrong.
+        """
+        self.program = Program(
+            workflow,
+            points,
+            registry=registry,
+            settings=settings,
+            value_of=self._value_of,
+            targets=targets,
+            exact=exact,
+        )
+        self._workflow = workflow
+        self._store = store
+        self._folder = output_dir
+        self._on_value = on_value
+        self._cancel = cancel
+        self._window = max(1, window)
+
+        self._finder = Finder(store, OutputFolder(output_dir))
+        self._holdings = Holdings(store)
+        self._teller = Teller(on_event)
+        self._agenda = Agenda()
+        self._cutoff = Cutoff(store)
+        self._keeper = Keeper(store, workflow.graph.name)
+        self._caller = Caller(
+            self,
+            agenda=self._agenda,
+            teller=self._teller,
+            store=store,
+            settings=settings,
+            folder=output_dir,
+            provenance=lambda task: self._told_of(task, provenance),
+            place_of=self._place_of,
+        )
+        self._jobs: list[Job] = []
+        self._coming = iter(self.program.points)
+        self._admitted: list[Point] = []
+        self._open: dict[int, int] = {}
+        self._ends: dict[Task, list[int]] = {}
+        self._stuck: set[Task] = set()
+        self._awaited: list[Wire] = []
+        self._loops_checked = False
+        self._settling: deque[Job] = deque()
+        self._failures: list[NodeError] = []
+        self._files: dict[Task, tuple[Path, ...]] = {}
+
+    def run(self) -> Results:
+        """Run, and give the results.
+
+        Raises:
+            WorkflowError: something is wrong with the workflow; nothing has run, unless it shows
+                only by values of the run.
+            RunError: calls failed.
+            Interrupted: the run was stopped.
+        """
+        began = time.perf_counter()
+        stopped = False
+        with no_gradients():
+            try:
+                self._admit()
+                with set_aside(len(self._jobs)):
+                    self._work()
+            except KeyboardInterrupt:
+                stopped = True
+            finally:
+                self._finish_up(complete=not stopped and not self._failures)
+        self._teller.unneeded(self.program.linker.calls)
+        files = tuple(dict.fromkeys(f for files in self._files.values() for f in files))
+        summary = self._teller.end(time.perf_counter() - began, files, interrupted=stopped)
+        results = gathered_results(
+            self.program, self._holdings, self._files, tuple(self._teller.events), summary
+        )
+        if stopped:
+            raise Interrupted(results)
+        if self._failures:
+            raise RunError(tuple(self._failures), results)
+        return results
+
+    def _work(self) -> None:
+        agenda, caller, cancel = self._agenda, self._caller, self._cancel
+        while True:
+            if cancel is not None and cancel.is_set():
+                raise KeyboardInterrupt
+            if caller.under_way:
+                caller.take()
+            batch = [job for job in agenda.next() if job.state is State.WAITING]
+            if len(batch) == 1:
+                caller.call(batch[0])
+            elif batch:
+                caller.call_batch(batch)
+            elif agenda.waits():
+                continue
+            elif caller.under_way:
+                caller.wait()
+            else:
+                self._open.clear()  # what is left of them waits for something that failed
+                if not self._admit():
+                    return
+
+    def _finish_up(self, *, complete: bool) -> None:
+        """Wait for what is under way; of a run that ends early, keep what it has."""
+        self._caller.close()
+        if not complete or self._agenda.waits():
+            for job in self._jobs:
+                self._keeper.rescue(job)
+        self._keeper.close()
+
+    # Points: linked, and watched until they end
+
+    def _admit(self) -> bool:
+        """Take up more points, up to the window; whether there were any."""
+        new: list[Point] = []
+        while len(self._open) < self._window and (point := next(self._coming, None)) is not None:
+            new.append(point)
+            self._open[point.scope.point] = 1
+        if not new:
+            return False
+        self._admitted += new
+        self._loops_checked = False
+        with Uncollected():
+            self._link()
+        return True
+
+    def _link(self) -> None:
+        """Link what can be linked by now, and take up what that needs."""
+        complete = self.program.advance([p for p in self._admitted if p.goals])
+        linker = self.program.linker
+        needed: list[Task] = []
+        held: list[Wire] = []
+        ended: list[Point] = []
+        for point in self._admitted:
+            if not point.pending:
+                continue
+            for slot in point.filled():
+                wires = wires_in(point.scope.values[slot])
+                needed += [wire.task for wire in wires]
+                if slot in self.program.result_slots:
+                    held += wires
+            if not point.pending:
+                ended.append(point)
+        awaited = [*linker.stuck, *linker.extra]
+        self._stuck = {wire.task for wire in linker.stuck}
+        complete = complete and len(self._admitted) == len(self.program.points)
+        self._holdings.complete = complete
+        self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited])
+        for wire in self._awaited:
+            self._holdings.release(wire)
+        self._awaited = awaited
+        for point in ended:
+            self._watch(point)
+        self._holdings.unpin()
+        if complete:
+            self._teller.unneeded(linker.calls)
+
+    def _watch(self, point: Point) -> None:
+        """Note when a point ends: when every call that it is for has an outcome."""
+        number = point.scope.point
+        coming = {task for task in point.tasks() if task.job and task.job.under_way}
+        if not coming:
+            self._open.pop(number, None)
+            return
+        self._open[number] = len(coming)
+        for task in coming:
+            self._ends.setdefault(task, []).append(number)
+
+    def _ended(self, task: Task) -> None:
+        for number in self._ends.pop(task, ()):
+            left = self._open.get(number, 0) - 1
+            if left > 0:
+                self._open[number] = left
+            elif self._open.pop(number, None) is not None:
+                self._admit()
+
+    # Jobs: taken up, waiting, ready
+
+    def _take_up(self, needed: Iterable[Task], held: Iterable[Wire]) -> None:
+        """Take up calls that are needed, and everything that they need."""
+        run, cached = demand(needed, self._finder.found, _is_taken_up)
+        for task in cached:
+            task.job = Job(task, State.FOUND)
+            self._jobs.append(task.job)
+            if task.kind.effect:
+                self._note_files(task)
+        for task in run:
+            task.job = Job(task, State.WAITING)
+            self._jobs.append(task.job)
+        unneeded = len(self.program.linker.calls.linked) - len(run)
+        self._teller.begin(self._workflow.graph.name, len(run), unneeded, len(self.program.points))
+        for task in cached:
+            self._teller.cached(task)
+        for wire in held:
+            self._holdings.hold(wire)
+        for task in run:
+            assert task.job is not None
+            self._enlist(task.job)
+
+    def _enlist(self, job: Job) -> None:
+        """Let a call wait for what it reads; it is ready if all of that is there."""
+        task = job.task
+        cause = ""
+        for wire in task.sources() if task.nested else [wire for _, wire in task.wires]:
+            source = wire.task.job
+            assert source is not None
+            source.readers[wire.port] += 1
+            if source.under_way:
+                source.dependents.append(job)
+                job.waiting += 1
+            elif source.state is State.FAILED or source.state is State.SKIPPED:
+                cause = wire.task.name
+        if cause:
+            self._skip(job, cause)
+        elif not job.waiting:
+            self._ready(job)
+
+    def _ready(self, job: Job) -> None:
+        if self._cutoff.find(job) and self._finder.found(job.task):
+            self._found(job)
+            return
+        if job.task.carried and not self._loops_checked:
+            self._loops_checked = True
+            self._cut_loops()
+            if job.state is not State.WAITING:
+                return
+        kind = job.task.kind
+        if kind.stacked is None:
+            self._agenda.add(job)
+            return
+        args = self.arguments(job)
+        if args is None:
+            return
+        tokens = job.task.tokens
+        shared = b"".join([t for i, t in enumerate(tokens) if i not in kind.stacked])
+        shape = tuple(signature(args[i]) for i in kind.stacked)
+        self._agenda.add_batchable(job, shared, shape)
+
+    def arguments(self, job: Job) -> list[Any] | None:
+        """The arguments of a call; None if it has to wait again for one of them."""
+        args = self._holdings.arguments(job.task)
+        if args is None:
+            self._postpone(job)
+        return args
+
+    def _postpone(self, job: Job) -> None:
+        """Let a call wait for what was lost: a damaged entry, or one thrown out meanwhile."""
+        for wire in job.task.sources():
+            if self._holdings.get(wire) is not FREED:
+                continue
+            source = wire.task.job
+            assert source is not None
+            if source.state is State.FAILED or source.state is State.SKIPPED:
+                self._skip(job, wire.task.name)
+                return
+            source.dependents.append(job)
+            job.waiting += 1
+            if not source.under_way:
+                source.begin_again()
+                self._take_up([w.task for w in source.task.sources()], [])
+                self._enlist(source)
+
+    def _value_of(self, wire: Wire) -> Any:  # noqa: ANN401 - any value
+        """The value of a wire for the linker: computed by now, or in the store; else MISSING."""
+        job = wire.task.job
+        if job is None:
+            return self._finder.value_of(wire)
+        value = self._holdings.get(wire)
+        return MISSING if value is FREED else value
+
+    # Found by content
+
+    def _found(self, job: Job) -> None:
+        """A call that was to run is in the store after all."""
+        job.state = State.FOUND
+        job.stored = True
+        if job.task.kind.effect:
+            self._note_files(job.task)
+        self._teller.cached(job.task)
+        self._settle(job)
+
+    def _cut_loops(self) -> None:
+        """Look the last passes of loops up by content, and spare what only they need."""
+        waiting = [job for job in self._jobs if job.state is State.WAITING and job.task.carried]
+        waiting.sort(key=lambda job: job.task.number)
+        found = self._cutoff.find_in_loops(waiting)
+        if not found:
+            return
+        for job in found:
+            job.state = State.FOUND
+            job.stored = True
+        needed = {task for point in self._admitted for task in point.tasks()}
+        needed |= self._stuck | {wire.task for wire in self._awaited}
+        seen: set[Task] = set()
+        stack = list(needed)
+        while stack:
+            task = stack.pop()
+            if task not in seen and task.job is not None and task.job.under_way:
+                stack += [wire.task for wire in task.sources()]
+            seen.add(task)
+        for job in found:
+            self._teller.cached(job.task)
+        for job in waiting:
+            if job.state is State.WAITING and job.task not in seen:
+                job.state = State.SPARED
+                self._teller.cached(job.task)
+                self._holdings.release_sources(job.task)
+        for job in found:
+            self._settle(job)
+
+    # Outcomes
+
+    def finish(self, job: Job, outputs: list[Any], seconds: float, batch: int) -> None:
+        """A call gave its outputs."""
+        task = job.task
+        job.outputs = outputs
+        job.state = State.DONE
+        job.seconds = seconds
+        job.total = seconds + max([w.task.job.total for _, w in task.wires] or [0.0])  # type: ignore[union-attr]
+        if len(outputs) > 1 or outputs[0].__class__ not in SCALARS:
+            job.guards = [guards_of(value) for value in outputs]
+        self._cutoff.ran(task)
+        if not task.kind.effect:
+            wanted = task in self._ends or job.feeds_effect
+            self._keeper.keep(job, outputs, job.content, wanted=wanted)
+        self._teller.finished(task, seconds, batch)
+        if self._on_value is not None:
+            self._on_value(task.name, dict(zip(task.kind.ports, outputs, strict=True)))
+        del outputs
+        self._holdings.free_unread(job)
+        self._settle(job)
+
+    def wrote(self, job: Job, outputs: list[Any], folder: OutputFolder) -> None:
+        """An effect wrote files."""
+        task = job.task
+        values = dict(zip(task.kind.ports, outputs, strict=True))
+        values[RECORD] = [dict(file) for file in folder.written]
+        self._files[task] = tuple(self._folder / file["path"] for file in folder.written)
+        self._keeper.record(job, values, job.content)
+
+    def fail(self, job: Job, error: NodeError, seconds: float) -> None:
+        """A call failed; what depends on it cannot run, what does not goes on."""
+        job.state = State.FAILED
+        self._failures.append(error)
+        self._teller.failed(job.task, error, seconds)
+        self._holdings.release_sources(job.task)
+        dependents, job.dependents = job.dependents, []
+        for dependent in dependents:
+            self._skip(dependent, job.task.name)
+        self._ended(job.task)
+
+    def _settle(self, job: Job) -> None:
+        """The outputs of a call are there: hand them on, one call after the other.
+
+        What is handed on may be found to settle others at once, in a long chain.
+        """
+        settling = self._settling
+        settling.append(job)
+        if len(settling) > 1:
+            return
+        while settling:
+            self._hand_on(settling[0])
+            settling.popleft()
+
+    def _hand_on(self, job: Job) -> None:
+        task = job.task
+        self._holdings.release_sources(task)
+        dependents, job.dependents = job.dependents, []
+        for dependent in dependents:
+            dependent.waiting -= 1
+            if not dependent.waiting and dependent.state is State.WAITING:
+                self._ready(dependent)
+        if task in self._stuck:
+            self._link()
+        if self._ends:
+            self._ended(task)
+
+    def _skip(self, job: Job, cause: str) -> None:
+        """A call cannot run, nor can what depends on it."""
+        stack = [job]
+        while stack:
+            job = stack.pop()
+            if job.state is not State.WAITING:
+                continue
+            job.state = State.SKIPPED
+            self._teller.skipped(job.task, cause)
+            self._holdings.release_sources(job.task)
+            stack += job.dependents
+            job.dependents = []
+            self._ended(job.task)
+
+    # What is told
+
+    def _note_files(self, task: Task) -> None:
+        entry = self._store.get(task.key)
+        if entry is not None:
+            records: Any = entry.values.get(RECORD, ())
+            self._files[task] = tuple(self._folder / record["path"] for record in records)
+
+    def _told_of(
+        self, task: Task, provenance: Callable[[Program, Point], Mapping[str, Any]] | None
+    ) -> Mapping[str, Any]:
+        if provenance is None:
+            return {}
+        return provenance(self.program, self.program.points[task.scope.point])
+
+    def _place_of(self, task: Task) -> Place | None:
+        return self._workflow.places.value(task.path)
+
+
+def _is_taken_up(task: Task) -> bool:
+    return task.job is not None

@@ -1,0 +1,386 @@
+"""Runs of workflows with everything around them: nodes, settings, cache, output folder."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from graphdiff.engine.diff import Diff, diff
+from graphdiff.engine.events import Watcher
+from graphdiff.engine.outputs import OutputFolder
+from graphdiff.engine.plan import Plan
+from graphdiff.engine.plan import plan as plan_program
+from graphdiff.engine.program import Point, PointInputs, Program
+from graphdiff.engine.provenance import provenance
+from graphdiff.engine.results import Results
+from graphdiff.engine.run import WINDOW, Cancel, Runner, ValueWatcher
+from graphdiff.engine.store import NoStore, Store, Tiered
+from graphdiff.engine.sweep import refuse_clashes
+from graphdiff.engine.why import Why, why
+from graphdiff.graph.check import checked
+from graphdiff.graph.node import Settings
+from graphdiff.graph.registry import Registry, load_registry
+from graphdiff.graph.spec import Graph
+from graphdiff.graph.workflow import Workflow
+
+if TYPE_CHECKING:
+    from graphdiff.graph.build import Graph as BuiltGraph
+
+Runnable: TypeAlias = "Workflow | Graph | BuiltGraph | Path | str"
+"""A workflow in any form: a file, what was built in Python, or the data of either."""
+
+Cache: TypeAlias = Store | Path | str | bool | None
+"""True for the user's cache, a folder for another, False or None for none; or a store."""
+
+Points: TypeAlias = Sequence[PointInputs] | Mapping[str, Mapping[str, Any]]
+
+_REMEMBERED = 4
+
+
+class Session:
+    """Keeps nodes, weights and what was computed between runs. Several threads may share one.
+
+    Args:
+        cache: Where results are kept between runs and processes.
+        output_dir: Where effects write.
+        device: What nodes compute on: `auto`, `cpu`, `cuda`, `mps`.
+        dtype: What nodes compute in: `auto`, `float32`, `bfloat16`, `float16`.
+        exact: Whether calls are never batched, so that results are the same to the last bit.
+        extra: Further settings for plan nodes that ask for them.
+        nodes: Python files, or folders of them, with more nodes than the installed ones.
+        registry: The nodes there are, instead of the installed ones.
+        metadata: Whether pictures say where they came from.
+        window: How many points of a sweep are under way at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: Cache = True,
+        output_dir: Path | str = "outputs",
+        device: str = "auto",
+        dtype: str = "auto",
+        exact: bool = False,
+        extra: Mapping[str, str] | None = None,
+        nodes: Sequence[Path] = (),
+        registry: Registry | None = None,
+        metadata: bool = True,
+        window: int = WINDOW,
+    ) -> None:
+        self.registry = registry if registry is not None else load_registry(nodes)
+        self.store = open_store(cache)
+        self.output_dir = Path(output_dir)
+        self.settings = Settings(device, dtype, dict(extra or {}))
+        self.exact = exact
+        self.metadata = metadata
+        self.window = window
+        self._checked: OrderedDict[
+            tuple[int, tuple[str, ...] | None], tuple[object, Workflow, Registry]
+        ] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held in memory."""
+        clear = getattr(getattr(self.store, "memory", None), "clear", None)
+        if clear is not None:
+            clear()
+
+    def load(
+        self, workflow: Runnable, targets: Sequence[str] | None = None
+    ) -> tuple[Workflow, Registry]:
+        """A workflow checked, with its named parts resolved, and the nodes it may use.
+
+        Raises:
+            WorkflowError: with every mistake in it.
+        """
+        if isinstance(workflow, Path | str):
+            from graphdiff.graph.yaml import draft
+
+            return checked(draft(workflow), self.registry, targets=targets), self.registry
+        key = id(workflow), None if targets is None else tuple(targets)
+        lasting = isinstance(workflow, Workflow | Graph)  # a builder may grow
+        with self._lock:
+            known = self._checked.get(key) if lasting else None
+            if known is not None:
+                self._checked.move_to_end(key)
+                return known[1], known[2]
+        if isinstance(workflow, Workflow):
+            whole = workflow
+        elif isinstance(workflow, Graph):
+            whole = Workflow(workflow)
+        else:
+            whole = workflow.workflow
+        registry = self.registry.with_nodes(whole.nodes)
+        found = checked(whole, registry, targets=targets)
+        if lasting:
+            with self._lock:
+                self._checked[key] = workflow, found, registry
+                while len(self._checked) > _REMEMBERED:
+                    self._checked.popitem(last=False)
+        return found, registry
+
+    def run(
+        self,
+        workflow: Runnable,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        targets: Sequence[str] | None = None,
+        on_event: Watcher | None = None,
+        on_value: ValueWatcher | None = None,
+        cancel: Cancel | None = None,
+    ) -> Results:
+        """Run a workflow.
+
+        Args:
+            workflow: A file, or what was built in Python.
+            inputs: Values of its inputs by name.
+            targets: Nodes or outputs to compute, with what they need; all outputs and effects
+                without.
+            on_event: Told what happens, in the thread that runs.
+            on_value: Told the outputs of each call that runs, by port.
+            cancel: Stops the run at its next call once it is set.
+
+        Raises:
+            WorkflowError: the workflow, an input, a target or a file is wrong; nothing has run.
+            RunError: a node failed; what does not depend on it was done and kept.
+            Interrupted: the run was stopped; what was computed is kept.
+        """
+        points = [PointInputs(inputs or {})]
+        return self._runner(workflow, points, targets, on_event, on_value, cancel).run()
+
+    def run_many(
+        self,
+        workflow: Runnable,
+        points: Points,
+        *,
+        targets: Sequence[str] | None = None,
+        on_event: Watcher | None = None,
+        on_value: ValueWatcher | None = None,
+        cancel: Cancel | None = None,
+    ) -> Results:
+        """Run a workflow for several sets of inputs, as one run that shares what they share.
+
+        Args:
+            workflow: A file, or what was built in Python.
+            points: The sets of inputs, by what tells them apart (`"seed=3"`).
+            targets: As for `run`.
+            on_event: As for `run`; names of calls begin with their point's label.
+            on_value: As for `run`.
+            cancel: As for `run`.
+
+        Returns:
+            Results whose `points` are the results of each set, in order.
+
+        Raises:
+            WorkflowError: as for `run`; two points that would write one file as well.
+        """
+        sets = point_inputs(points)
+        runner = self._runner(workflow, sets, targets, on_event, on_value, cancel)
+        refuse_clashes(runner.program)
+        results = runner.run()
+        if results.points:
+            return results
+        return Results({}, results.files, results.events, results.summary, points=(results,))
+
+    def plan(
+        self,
+        workflow: Runnable,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        points: Points | None = None,
+        targets: Sequence[str] | None = None,
+    ) -> Plan:
+        """What `run`, or with `points` `run_many`, would do.
+
+        Raises:
+            WorkflowError: the workflow, an input, a target or a file is wrong.
+        """
+        whole, registry = self.load(workflow, targets)
+        return plan_program(
+            whole,
+            inputs if points is None else point_inputs(points),
+            registry=registry,
+            settings=self.settings,
+            store=self.store,
+            outputs=OutputFolder(self.output_dir),
+            targets=targets,
+            exact=self.exact,
+        )
+
+    def why(
+        self,
+        workflow: Runnable,
+        node: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        targets: Sequence[str] | None = None,
+    ) -> Why:
+        """Why a call would run again, or not: see `why`.
+
+        Raises:
+            KeyError: no call has this name.
+        """
+        return why(self.plan(workflow, inputs, targets=targets), node, self.store)
+
+    def diff(
+        self,
+        first: Runnable,
+        second: Runnable,
+        first_inputs: Mapping[str, Any] | None = None,
+        second_inputs: Mapping[str, Any] | None = None,
+    ) -> Diff:
+        """What the second of two workflows computes that the first does not.
+
+        Raises:
+            WorkflowError: one of them is wrong.
+        """
+        return diff(self.plan(first, first_inputs), self.plan(second, second_inputs))
+
+    def _runner(
+        self,
+        workflow: Runnable,
+        points: Sequence[PointInputs],
+        targets: Sequence[str] | None,
+        on_event: Watcher | None,
+        on_value: ValueWatcher | None,
+        cancel: Cancel | None,
+    ) -> Runner:
+        whole, registry = self.load(workflow, targets)
+        settings = {"device": self.settings.device, "dtype": self.settings.dtype}
+
+        def told(program: Program, point: Point) -> Mapping[str, Any]:
+            return provenance(program, point, settings)
+
+        return Runner(
+            whole,
+            points,
+            registry=registry,
+            settings=self.settings,
+            store=self.store,
+            output_dir=self.output_dir,
+            targets=targets,
+            exact=self.exact,
+            provenance=told if self.metadata else None,
+            on_event=on_event,
+            on_value=on_value,
+            cancel=cancel,
+            window=self.window,
+        )
+
+
+def run(
+    workflow: Runnable,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    targets: Sequence[str] | None = None,
+    on_event: Watcher | None = None,
+    output_dir: Path | str = "outputs",
+    device: str = "auto",
+    dtype: str = "auto",
+    cache: Cache = True,
+    exact: bool = False,
+    registry: Registry | None = None,
+) -> Results:
+    """Run a workflow once: see `Session` and `Session.run`.
+
+    Raises:
+        WorkflowError: the workflow, an input, a target or a file is wrong; nothing has run.
+        RunError: a node failed; what does not depend on it was done and kept.
+    """
+    session = Session(
+        cache=cache,
+        output_dir=output_dir,
+        device=device,
+        dtype=dtype,
+        exact=exact,
+        registry=registry,
+    )
+    return session.run(workflow, inputs, targets=targets, on_event=on_event)
+
+
+def run_many(
+    workflow: Runnable,
+    points: Points,
+    *,
+    targets: Sequence[str] | None = None,
+    on_event: Watcher | None = None,
+    output_dir: Path | str = "outputs",
+    device: str = "auto",
+    dtype: str = "auto",
+    cache: Cache = True,
+    exact: bool = False,
+    registry: Registry | None = None,
+) -> Results:
+    """Run a workflow for several sets of inputs: see `Session.run_many`."""
+    session = Session(
+        cache=cache,
+        output_dir=output_dir,
+        device=device,
+        dtype=dtype,
+        exact=exact,
+        registry=registry,
+    )
+    return session.run_many(workflow, points, targets=targets, on_event=on_event)
+
+
+def plan(
+    workflow: Runnable,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    targets: Sequence[str] | None = None,
+    output_dir: Path | str = "outputs",
+    device: str = "auto",
+    dtype: str = "auto",
+    cache: Cache = True,
+    exact: bool = False,
+    registry: Registry | None = None,
+) -> Plan:
+    """What `run` with the same arguments would do.
+
+    Raises:
+        WorkflowError: the workflow, an input, a target or a file is wrong.
+    """
+    session = Session(
+        cache=cache,
+        output_dir=output_dir,
+        device=device,
+        dtype=dtype,
+        exact=exact,
+        registry=registry,
+    )
+    return session.plan(workflow, inputs, targets=targets)
+
+
+def open_store(cache: Cache) -> Store:
+    """The store that a session uses: memory in front of a disk, or none."""
+    if cache is None or cache is False:
+        return NoStore()
+    if not isinstance(cache, Path | str | bool):
+        return cache
+    from graphdiff.engine.disk import DiskStore
+    from graphdiff.engine.memory import MemoryStore
+
+    folder = None if isinstance(cache, bool) else Path(cache)
+    return Tiered(MemoryStore(), DiskStore(folder))
+
+
+def point_inputs(points: Points) -> list[PointInputs]:
+    """Sets of inputs with what tells them apart."""
+    if isinstance(points, Mapping):
+        return [PointInputs(inputs, label) for label, inputs in points.items()]
+    return list(points)

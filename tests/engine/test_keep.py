@@ -1,0 +1,65 @@
+"""What is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graphdiff.engine.keep import worth_keeping
+from graphdiff.engine.maintain import ls
+from graphdiff.engine.session import Session
+from graphdiff.graph.node import node
+from graphdiff.graph.registry import Registry
+from tests.engine.toys import NODES, call, graph, ran
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size_bytes", "policy", "worth"),
+    [
+        (1e-6, 10, "auto", False),
+        (0.1, 10, "auto", True),
+        (0.1, 1 << 30, "auto", False),
+        (1000.0, 1 << 30, "auto", True),
+        (1e-6, 1 << 30, "always", True),
+        (1000.0, 10, "never", False),
+        (1000.0, 10, "memory", False),
+    ],
+)
+def test_what_takes_long_for_its_size_is_worth_keeping(
+    seconds: float, size_bytes: int, policy: str, worth: bool
+) -> None:
+    assert worth_keeping(seconds, size_bytes, policy) is worth  # type: ignore[arg-type]
+
+
+def test_what_is_for_memory_alone_is_found_in_a_session_and_not_in_the_next(
+    tmp_path: Path,
+) -> None:
+    @node(cache="memory")
+    def Held(x: int) -> int:
+        """Something kept in memory."""
+        return x
+
+    registry = Registry.of(*NODES, Held)
+    what = graph({"held": call("Held", x=1)}, {"r": "$held"})
+    session = Session(cache=tmp_path, registry=registry)
+    assert [ran(session.run(what)) for _ in range(2)] == [["held"], []]
+    assert ls(tmp_path) == ()
+    assert ran(Session(cache=tmp_path, registry=registry).run(what)) == ["held"]
+
+
+def test_what_cannot_be_written_down_is_warned_of_and_the_run_goes_on(tmp_path: Path) -> None:
+    @node
+    def Strange() -> object:
+        """Something without content."""
+        return object()
+
+    @node
+    def Given(x: object) -> bool:
+        """Whether there is anything."""
+        return x is not None
+
+    what = graph({"s": call("Strange"), "g": call("Given", x="$s")}, {"r": "$g"})
+    with pytest.warns(UserWarning, match=r"what s \(Strange\) gives"):
+        results = Session(cache=tmp_path, registry=Registry.of(Strange, Given)).run(what)
+    assert results.outputs["r"] is True

@@ -1,0 +1,350 @@
+"""Sessions: workflows from files, the cache on disk, several processes, sweeps, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import graphdiff
+from graphdiff.engine.disk import DiskStore
+from graphdiff.engine.errors import RunError
+from graphdiff.engine.events import to_json
+from graphdiff.engine.maintain import ls, remove, verify
+from graphdiff.engine.run import Cancel
+from graphdiff.engine.session import Session
+from graphdiff.engine.sweep import points_of
+from graphdiff.engine.watch import watch
+from graphdiff.graph.node import node
+from graphdiff.graph.registry import Registry
+from graphdiff.graph.spec import Graph, Input, Loop, WorkflowError
+from tests.engine.toys import NODES, REGISTRY, cached, call, calls, graph, ran, ref
+
+ROOT = Path(__file__).parents[2]
+
+TEXT = """\
+graphdiff: 1
+name: toy
+inputs:
+  n: 3
+nodes:
+  one: {type: One}
+  loop:
+    type: Loop
+    over: $inputs.n
+    carry: {x: $one}
+    nodes:
+      y: {type: Add, a: $carry.x, b: $item}
+    next: {x: $y}
+  save: {type: Save, value: $loop.x, path: "${inputs.n}.txt"}
+outputs:
+  x: $loop.x
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> Iterator[None]:
+    calls.clear()
+    yield
+    calls.clear()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    """Open a session as a new process would: with nothing in memory."""
+
+    def opened(**options: Any) -> Session:
+        options.setdefault("cache", tmp_path / "cache")
+        options.setdefault("output_dir", tmp_path / "out")
+        options.setdefault("registry", REGISTRY)
+        return Session(**options)
+
+    return opened
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A workflow file."""
+    path = tmp_path / "toy.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_workflow_file_runs_and_a_new_process_finds_all_of_it(make: Any, file: Path) -> None:
+    first = make().run(file)
+    assert first.outputs["x"] == 4
+    assert first.files[0].read_text() == "4"
+    second = make().run(file)
+    assert second.outputs["x"] == 4
+    assert ran(second) == []
+    assert len(cached(second)) == 5
+    assert second.files == first.files
+
+
+def test_a_run_is_a_call(file: Path, tmp_path: Path) -> None:
+    results = graphdiff.run(
+        str(file), {"n": 1}, cache=False, output_dir=tmp_path, registry=REGISTRY
+    )
+    assert results.outputs["x"] == 1
+
+
+def test_mistakes_are_told_with_their_places_before_anything_runs(make: Any, file: Path) -> None:
+    file.write_text(TEXT.replace("type: Add", "type: Ad"))
+    with pytest.raises(WorkflowError, match=r"toy.yaml:\d+:\d+: unknown-node-type"):
+        make().run(file)
+    assert calls == []
+
+
+def test_a_missing_file_is_told_with_its_place(make: Any, file: Path) -> None:
+    file.write_text(
+        "graphdiff: 1\nnodes:\n  text: {type: ReadText, path: gone.txt}\noutputs: {t: $text}\n"
+    )
+    with pytest.raises(WorkflowError, match=r"toy.yaml:3:\d+: missing-file: text.path: .*gone.txt"):
+        make().run(file)
+
+
+def test_one_stored_pass_deleted_runs_again_only_if_it_is_needed(make: Any, tmp_path: Path) -> None:
+    loop = Loop(
+        over=[1, 2, 3],
+        carry={"x": 0},
+        nodes={"step": call("Add", a="$carry.x", b="$item")},
+        next={"x": ref("step")},
+    )
+    what = graph({"denoise": loop}, {"x": "$denoise.x"})
+    make().run(what)
+    folder = tmp_path / "cache"
+    stored = {entry.name: entry.key for entry in ls(folder)}
+    assert set(stored) == {f"denoise[{k}].step" for k in range(3)}
+    remove(folder, [stored["denoise[1].step"]])
+    assert ran(make().run(what)) == []
+    remove(folder, [stored["denoise[2].step"]])
+    assert ran(make().run(what)) == ["denoise[1].step", "denoise[2].step"]
+
+
+def test_a_failed_output_leaves_the_others_and_the_next_process_goes_on(make: Any) -> None:
+    nodes = {"one": call("One"), "good": call("Add", a="$one", b=1), "bad": call("Fail", x="$one")}
+    what = graph(nodes, {"good": "$good", "bad": "$bad"})
+    with pytest.raises(RunError, match="meant to fail"):
+        make().run(what)
+    again = graph({**nodes, "bad": call("Add", a="$one", b=7)}, {"good": "$good", "bad": "$bad"})
+    assert ran(make().run(again)) == ["bad"]
+
+
+def test_events_as_json_end_with_a_summary(make: Any, file: Path) -> None:
+    found = [json.loads(json.dumps(to_json(e))) for e in make().run(file).events]
+    assert found[0]["event"] == "start"
+    started = next(e for e in found if e.get("node") == "loop[1].y")
+    assert started == {
+        "event": "node", "node": "loop[1].y", "type": "Add", "status": "started", "batch": 1
+    }  # fmt: skip
+    assert found[-1]["event"] == "summary"
+    assert (found[-1]["ran"], found[-1]["cached"], found[-1]["failed"]) == (5, 0, 0)
+    assert found[-1]["files"][0].endswith("3.txt")
+
+
+def test_a_sweep_gives_the_results_of_each_point(make: Any, file: Path) -> None:
+    results = make().run_many(file, points_of({"n": [1, 2, 3]}))
+    assert [p.outputs["x"] for p in results.points] == [1, 2, 4]
+    assert [p.files[0].name for p in results.points] == ["1.txt", "2.txt", "3.txt"]
+    assert calls.count("One") == 1
+
+
+def test_two_points_that_would_write_one_file_are_told_before_anything_runs(
+    make: Any, file: Path
+) -> None:
+    file.write_text(TEXT.replace("${inputs.n}.txt", "same.txt"))
+    with pytest.raises(WorkflowError, match=r"n=1 and n=2 would both write same.txt"):
+        make().run_many(file, points_of({"n": [1, 2]}))
+    assert calls == []
+
+
+def test_provenance_has_the_text_the_inputs_and_no_times(make: Any, file: Path) -> None:
+    told: list[Any] = []
+
+    @node(effect=True)
+    def Tell(value: int, outputs: graphdiff.Outputs) -> int:
+        """Note the provenance."""
+        told.append(outputs.provenance())
+        return value
+
+    file.write_text(
+        TEXT.replace("type: Save", "type: Tell").replace(', path: "${inputs.n}.txt"', "")
+    )
+    make(registry=Registry.of(*NODES, Tell)).run(file, {"n": 2})
+    [data] = told
+    assert data["workflow"]["sources"][data["workflow"]["main"]] == file.read_text()
+    assert data["inputs"] == {"n": 2}
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_a_plan_node_is_asked_again_when_the_settings_change(make: Any) -> None:
+    what = graph({"d": call("Device"), "p": call("Pair", a="$d")}, {"r": "$p"})
+    assert make(device="cpu").run(what).outputs["r"] == ("pair", "cpu", None)
+    assert make(device="cuda").run(what).outputs["r"] == ("pair", "cuda", None)
+
+
+def slow_loop(passes: int) -> Graph:
+    """A loop whose passes take time."""
+    loop = Loop(
+        over=passes,
+        carry={"x": 0},
+        nodes={"step": call("Slow", x="$carry.x")},
+        next={"x": ref("step")},
+    )
+    return graph({"loop": loop, "save": call("Save", value="$loop.x", path="end.txt")})
+
+
+@node(cache="always")
+def Slow(x: int) -> int:
+    """Take some time."""
+    time.sleep(0.01)
+    return x + 1
+
+
+def slow_session(folder: Path) -> Session:
+    """A session for the processes that are killed."""
+    return Session(
+        cache=folder / "cache",
+        output_dir=folder / "out",
+        registry=Registry.of(*NODES, Slow),
+    )
+
+
+def kill_at_random(folder: Path, times: int) -> None:
+    """Kill a run again and again, and look at what it leaves each time."""
+    program = (
+        "from pathlib import Path; import sys\n"
+        "from tests.engine.test_session import slow_loop, slow_session\n"
+        "say = lambda event: print('.', flush=True)\n"
+        "slow_session(Path(sys.argv[1])).run(slow_loop(200), on_event=say)\n"
+    )
+    environment = {**os.environ, "GRAPHDIFF_CACHE": str(folder / "fingerprints")}
+    before = 0
+    for k in range(times):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(folder)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.02 + 0.011 * (k * 7 % 10))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert verify(folder / "cache").damaged == ()
+        stored = len(ls(folder / "cache"))
+        assert stored >= before
+        before = stored
+        assert not list((folder / "out").glob("end*.txt")) or stored >= 200
+    assert before > times / 2, "the runs did not go on from where they were killed"
+    results = slow_session(folder).run(slow_loop(200))
+    assert results.files[0].read_text() == "200"
+    assert len(ran(results)) <= 201 - before
+
+
+def test_a_killed_run_loses_little_and_corrupts_nothing(tmp_path: Path) -> None:
+    kill_at_random(tmp_path, 4)
+
+
+@pytest.mark.slow
+def test_a_run_killed_fifty_times_loses_little_and_corrupts_nothing(tmp_path: Path) -> None:
+    kill_at_random(tmp_path, 50)
+
+
+def test_two_processes_on_one_cache_give_right_results(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; import sys\n"
+        "from tests.engine.test_session import slow_loop, slow_session\n"
+        "print(slow_session(Path(sys.argv[1])).run(slow_loop(40)).files[0].read_text())\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    assert [p.communicate()[0].strip() for p in processes] == ["40", "40"]
+    assert verify(tmp_path / "cache").damaged == ()
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["end.txt"]
+
+
+def test_damage_in_the_cache_is_warned_of_and_computed_again(make: Any, tmp_path: Path) -> None:
+    what = graph({"one": call("One"), "sum": call("Add", a="$one", b=1)}, {"r": "$sum"})
+    make().run(what)
+    for blob in (tmp_path / "cache" / "blobs").rglob("*.safetensors"):
+        data = bytearray(blob.read_bytes())
+        data[-1] ^= 1
+        blob.write_bytes(bytes(data))
+    changed = graph({**what.nodes, "end": call("Add", a="$sum", b=1)}, {"r": "$end"})
+    with pytest.warns(UserWarning, match="damaged"):
+        results = make().run(changed)
+    assert results.outputs["r"] == 3
+
+
+def test_watching_runs_again_on_each_save_and_survives_mistakes(make: Any, file: Path) -> None:
+    cancel = Cancel()
+    seen: list[Any] = []
+
+    def on_results(results: Any) -> None:
+        seen.append(results.outputs["x"])
+        if len(seen) == 1:
+            file.write_text(TEXT.replace("type: Add", "type: Nothing"))
+        else:
+            cancel.set()
+
+    def on_error(error: Exception) -> None:
+        seen.append(type(error).__name__)
+        file.write_text(TEXT.replace("n: 3", "n: 4"))
+
+    guard = threading.Timer(20, cancel.set)
+    guard.start()
+    watch(
+        file, session=make(), on_results=on_results, on_error=on_error, cancel=cancel, interval=0.02
+    )
+    guard.cancel()
+    assert seen == [4, "WorkflowError", 7]
+
+
+def test_a_second_run_in_a_new_process_imports_nothing_heavy(make: Any, file: Path) -> None:
+    make().run(file)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from graphdiff.engine.session import Session\n"
+        "from graphdiff.graph.registry import load_registry\n"
+        "file = Path(sys.argv[1])\n"
+        "session = Session(cache=file.parent / 'cache', output_dir=file.parent / 'out',\n"
+        "                  registry=load_registry([Path('tests/engine/plain_toys.py')]))\n"
+        "for _ in range(2): results = session.run(file)\n"
+        "heavy = {'torch', 'numpy', 'transformers', 'huggingface_hub', 'networkx'}\n"
+        "print(sorted(heavy & set(sys.modules)), results.summary.ran)\n"
+    )
+    file.write_text(
+        TEXT.replace('  save: {type: Save, value: $loop.x, path: "${inputs.n}.txt"}\n', "")
+        .replace("One", "PlainOne")
+        .replace("Add", "PlainAdd")
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(file)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "[] 0", found.stderr
+
+
+def test_the_disk_alone_is_a_store_too(tmp_path: Path) -> None:
+    what = graph({"s": call("Add", a="$inputs.a", b=1)}, {"r": "$s"}, {"a": Input("int", 1)})
+    for expected in (["s"], []):
+        session = Session(cache=DiskStore(tmp_path), registry=REGISTRY)
+        assert ran(session.run(what)) == expected

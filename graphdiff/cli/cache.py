@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import EXIT_FAILED, cache_dir_option
+from graphdiff.cli.common import EXIT_FAILED, cache_dir_option, shown_bytes
 from graphdiff.engine import maintain
 from graphdiff.paths import cache_directory
 
@@ -91,15 +91,6 @@ def verify(cache_dir: Path | None) -> int:
         click.echo(f"{damage.path}: {damage.reason}", err=True)
     click.echo(f"{found.files} files checked, {len(found.damaged)} damaged and thrown out")
     return EXIT_FAILED if found.damaged else 0
-
-
-def shown_bytes(count: float) -> str:
-    """A size for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def shown_age(seconds: float) -> str:

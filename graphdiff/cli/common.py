@@ -37,3 +37,20 @@ def cache_dir_option(fn: F) -> F:
         metavar="DIR",
         help="The cache folder [default: $GRAPHDIFF_CACHE, else the user's cache directory].",
     )(fn)
+
+
+def shown_path(path: Path) -> str:
+    """A path as people type it: relative where it is inside the working folder."""
+    try:
+        return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
+    except ValueError:
+        return str(path)
+
+
+def shown_bytes(count: float) -> str:
+    """A size for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import any_path, nodes_option
+from graphdiff.cli import complete
+from graphdiff.cli import inputs as from_text
+from graphdiff.cli.common import any_path, cache_dir_option, nodes_option
+from graphdiff.cli.target import open_workflow
 from graphdiff.drawing.scene import Status, scene
-from graphdiff.graph.spec import Graph
-from graphdiff.graph.yaml import read
-from graphdiff.shipped import find_workflow
+from graphdiff.graph.spec import Element, Loop, Part
+from graphdiff.graph.workflow import Workflow
 
 
 @click.command("draw")
-@click.argument("workflow")
+@click.argument("workflow", shell_complete=complete.workflows)
 @click.option("-o", "--output", type=any_path, help="The file [default: WORKFLOW.svg].")
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print Mermaid text instead of SVG.")
 @click.option("--plan", "with_plan", is_flag=True, help="Colour nodes by what a run would do.")
 @click.option("--against", metavar="OTHER", help="Colour what differs from another workflow.")
+@click.option(
+    "--set", "assigned", multiple=True, metavar="NAME=VALUE", help="Set an input, for --plan."
+)
+@cache_dir_option
 @nodes_option
 def command(
     workflow: str,
@@ -26,16 +34,21 @@ def command(
     as_mermaid: bool,
     with_plan: bool,
     against: str | None,
+    assigned: tuple[str, ...],
+    cache_dir: Path | None,
     nodes: tuple[Path, ...],
 ) -> int:
     """Draw WORKFLOW from top to bottom, its loops and parts as frames."""
-    path = find_workflow(workflow)
-    graph = read(path).graph
+    as_mermaid = as_mermaid or (output is not None and output.suffix in (".mmd", ".md"))
+    if output is not None and not as_mermaid and output.suffix != ".svg":
+        raise click.BadParameter(f"{output}: name a .svg or .mmd file", param_hint="--output")
+    drawn = open_workflow(workflow)
+    graph = drawn.graph
     statuses: dict[str, Status] = {}
     if with_plan:
-        statuses |= _planned(path, nodes)
+        statuses |= _planned(drawn, assigned, cache_dir, nodes)
     if against is not None:
-        statuses |= _changed(graph, read(find_workflow(against)).graph)
+        statuses |= _changed(graph.nodes, open_workflow(against).graph.nodes)
     drawing = scene(graph, statuses)
     if as_mermaid:
         from graphdiff.drawing.mermaid import mermaid
@@ -49,37 +62,64 @@ def command(
     if as_mermaid and output is None:
         click.echo(text, nl=False)
         return 0
-    output = output or Path(path.with_suffix(".svg").name)
+    output = output or Path(f"{Path(workflow).stem}.svg")
     output.write_text(text, encoding="utf-8")
     click.echo(str(output))
     return 0
 
 
-def _planned(path: Path, nodes: tuple[Path, ...]) -> dict[str, Status]:
+def _planned(
+    workflow: Workflow, assigned: Iterable[str], cache_dir: Path | None, nodes: tuple[Path, ...]
+) -> dict[str, Status]:
     """What a run would do, by node; a loop's passes and a frame's nodes taken together."""
     import re
 
     from graphdiff.engine.session import Session
 
     statuses: dict[str, Status] = {}
-    for call in Session(nodes=nodes).plan(path).calls:
+    declared = workflow.graph.inputs
+    inputs = {
+        name: from_text.read(name, declared[name], text)
+        for name, text in from_text.assignments(declared, assigned, "--set").items()
+    }
+    plan = Session(cache=cache_dir or True, nodes=nodes).plan(workflow, inputs)
+    for call in plan.calls:
         parts = re.sub(r"\[\d+\]", "", call.name).split(".")
         for depth in range(1, len(parts) + 1):
             name = ".".join(parts[:depth])
-            before = statuses.get(name, call.status)
-            statuses[name] = call.status if before == call.status else "mixed"
+            before = statuses.get(name, "skip")
+            if before in ("skip", call.status):
+                statuses[name] = call.status
+            elif call.status != "skip":
+                statuses[name] = "mixed"
     return statuses
 
 
-def _changed(graph: Graph, other: Graph, prefix: str = "") -> dict[str, Status]:
-    """The nodes that the other workflow has not, or has otherwise."""
+def _changed(
+    nodes: Mapping[str, Element], others: Mapping[str, Element], prefix: str = ""
+) -> dict[str, Status]:
+    """The nodes that the other workflow has not, or has otherwise; of frames, what is inside."""
     found: dict[str, Status] = {}
-    for name, element in graph.nodes.items():
-        if other.nodes.get(name) == element:
+    for name, element in nodes.items():
+        other = others.get(name)
+        if other == element:
             continue
-        found[prefix + name] = "changed"
-        was = other.nodes.get(name)
-        inside, before = getattr(element, "nodes", None), getattr(was, "nodes", None)
-        if inside is not None and before is not None:
-            found |= _changed(Graph(nodes=inside), Graph(nodes=before), f"{prefix}{name}.")
+        frame = _without_body(element)
+        if frame is None or other is None or frame != _without_body(other):
+            found[prefix + name] = "changed"
+        if frame is not None and other is not None:
+            found |= _changed(_body(element), _body(other), f"{prefix}{name}.")
     return found
+
+
+def _body(element: Element) -> Mapping[str, Element]:
+    if isinstance(element, Part):
+        return element.graph.nodes
+    return element.nodes if isinstance(element, Loop) else {}
+
+
+def _without_body(element: Element) -> Element | None:
+    """A frame as it is around its nodes; None for what is no frame."""
+    if isinstance(element, Part):
+        return replace(element, graph=replace(element.graph, nodes={}))
+    return replace(element, nodes={}) if isinstance(element, Loop) else None

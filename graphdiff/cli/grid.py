@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _MARGIN = 8
 _FONT_SIZE = 13
-_LABEL_LINES = 3
+_LABEL_LINES = 5
+_NARROWEST_CELL = 150  # so that labels of small pictures can be read
 _WIDEST_CELL = 512
 
 Cell = tuple[Mapping[str, Any], Path | None]
@@ -42,7 +43,7 @@ def write_contact_sheet(cells: Sequence[Cell], target: Path) -> None:
     made = [picture for picture in pictures if picture is not None]
     if not made:
         raise ValueError(f"{target}: no point of the sweep gave a picture to show")
-    width = max(picture.width for picture in made)
+    width = max(_NARROWEST_CELL, *(picture.width for picture in made))
     height = max(picture.height for picture in made)
     font = ImageFont.load_default(_FONT_SIZE)
     labels = [_label(values, width, font) for values, _ in cells]
@@ -56,7 +57,7 @@ def write_contact_sheet(cells: Sequence[Cell], target: Path) -> None:
         x = _MARGIN + number % columns * step_x
         y = _MARGIN + number // columns * step_y
         if picture is not None:
-            sheet.paste(picture, (x, y))
+            sheet.paste(picture, (x + (width - picture.width) // 2, y + height - picture.height))
         else:
             draw.rectangle((x, y, x + width - 1, y + height - 1), outline="#bbbbbb")
             draw.text((x + 6, y + 6), "failed", fill="#c0392b", font=font)
@@ -84,11 +85,18 @@ def _thumbnail(path: Path) -> Image:
 
 
 def _label(values: Mapping[str, Any], width: int, font: FreeTypeFont | ImageFont) -> list[str]:
-    """`name: value` lines, cut where they would leave the cell."""
+    """`name: value` for each name, broken into lines as wide as a cell, the last one cut."""
     lines: list[str] = []
-    for name, value in list(values.items())[:_LABEL_LINES]:
-        text = f"{name}: {value}"
-        while len(text) > 1 and font.getlength(text) > width:
-            text = text.removesuffix("…")[:-1] + "…"
-        lines.append(text)
+    for name, value in values.items():
+        rest = " ".join(f"{name}: {value}".split())
+        while rest:
+            fits = len(rest)
+            while fits > 1 and font.getlength(rest[:fits]) > width:
+                fits -= 1
+            if fits < len(rest) and (space := rest.rfind(" ", 0, fits + 1)) > 0:
+                fits = space
+            lines.append(rest[:fits])
+            rest = rest[fits:].lstrip()
+    if len(lines) > _LABEL_LINES:
+        lines = [*lines[: _LABEL_LINES - 1], lines[_LABEL_LINES - 1][:-1] + "…"]
     return lines

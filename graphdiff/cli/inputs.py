@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
+from graphdiff.graph.data import is_sequence
 from graphdiff.graph.literals import LiteralError, convert, input_annotation
 from graphdiff.graph.spec import MISSING, Input
+
+PREFIX: Final = "input_"
+"""What the names of values that inputs are given begin with, apart from those of the options."""
+
+_MOST_POINTS: Final = 100_000
 
 
 def options(inputs: Mapping[str, Input]) -> list[click.Option]:
@@ -70,7 +78,11 @@ def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> dict[str, list[A
         if not equals:
             raise click.BadParameter(f"{pair!r}: write NAME=VALUES", param_hint="--sweep")
         declared = inputs[_known(inputs, name, "--sweep")]
-        values = [read(name, declared, item) for item in _sweep_items(declared, text)]
+        try:
+            items = _sweep_items(declared, text)
+        except (OSError, ValueError) as error:
+            raise click.BadParameter(f"{pair!r}: {error}", param_hint="--sweep") from None
+        values = [read(name, declared, item) for item in items]
         if not values:
             raise click.BadParameter(f"{pair!r} holds no value", param_hint="--sweep")
         axes.setdefault(name, []).extend(values)
@@ -101,11 +113,29 @@ def _option(name: str, declared: Input) -> click.Option:
     if declared.choices:
         bounds.append("one of " + ", ".join(map(str, declared.choices)))
     return click.Option(
-        [flag] if flag[2:] == name else [flag, f"--{name}"],
+        [PREFIX + name, *dict.fromkeys((flag, f"--{name}"))],
         metavar=_element(declared.type).upper() + ("..." if many else ""),
         multiple=many,
         help=f"{declared.help} [{'; '.join([shown, *bounds])}]".strip(),
+        shell_complete=_completer(declared),
     )
+
+
+def _completer(
+    declared: Input,
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """What a shell offers as values of an input."""
+    element = _element(declared.type)
+    values = declared.choices or (("true", "false") if element == "bool" else ())
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        if element == "path":
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(str(v)) for v in values if str(v).startswith(incomplete)]
+
+    return complete
 
 
 def _parse(declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
@@ -113,17 +143,28 @@ def _parse(declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
     if declared.optional and text == "null" and kind != "str":
         return None
     if kind.startswith("["):
-        listed = json.loads(text)
-        if not isinstance(listed, list):
-            raise ValueError(f"wants a JSON list, as in '[1, 2]', not {text!r}")
-        return listed
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = None
+        if is_sequence(listed):
+            return listed
+        raise ValueError(f"wants a JSON list, as in '[1, 2]', not {text!r}")
     if kind == "str":
         return text
     if kind == "path":
         return Path(text).expanduser().absolute()
+    if kind == "bool":
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ValueError(f"wants true or false, not {text!r}")
     try:
         return json.loads(text)
     except ValueError:
+        if re.fullmatch(r"[+-]?\d+", text):  # 007 and +1, which JSON does not know
+            return int(text)
+        if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text):
+            return float(text)
         raise ValueError(f"wants {kind}, not {text!r}") from None
 
 
@@ -132,10 +173,19 @@ def _sweep_items(declared: Input, text: str) -> list[str]:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
         return [line for line in lines if line.strip()]
     if text.startswith("["):
-        return [item if isinstance(item, str) else json.dumps(item) for item in json.loads(text)]
+        try:
+            listed: list[Any] = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"this is no JSON list ({error})") from None
+        return [item if isinstance(item, str) else json.dumps(item) for item in listed]
     if declared.type == "int" and ".." in text:
         first, _, last = text.partition("..")
-        low, high = int(first), int(last)
+        try:
+            low, high = int(first), int(last)
+        except ValueError:
+            raise ValueError("write a range as two whole numbers, as in 0..7") from None
+        if abs(high - low) >= _MOST_POINTS:
+            raise ValueError(f"these are more than {_MOST_POINTS} values")
         step = 1 if high >= low else -1
         return [str(number) for number in range(low, high + step, step)]
     if declared.type in ("int", "float", "bool") or declared.choices:

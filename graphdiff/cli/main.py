@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any, Final
 
 import click
@@ -26,6 +27,7 @@ COMMANDS: Final = {
     "cache": ("cache", "Look into the cache, bound it, check it, empty it."),
     "models": ("models", "List, fetch, inspect and convert checkpoints."),
     "init": ("init", "Copy a shipped workflow here, to edit."),
+    "completion": ("completion", "Print the script that teaches a shell to complete."),
 }
 
 
@@ -82,8 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         count = sum(d.severity == "error" for d in error.diagnostics)
         click.echo(f"{count} error{'s' if count != 1 else ''}", err=True)
         return EXIT_WRONG
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return EXIT_WRONG
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            click.echo(f"`{context.command_path} --help` shows what it takes", err=True)
         return EXIT_WRONG
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
@@ -91,11 +99,22 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of a pipe has gone: say no more, not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        said = f"{error.filename}: {error.strerror}" if named else str(error)
+        click.echo(f"error: {said}", err=True)
+        return EXIT_WRONG
+    except ValueError as error:
         click.echo(f"error: {error}", err=True)
         return EXIT_WRONG
 
 
 def entry() -> None:
     """The console script."""
+    warnings.showwarning = _say_warning
     sys.exit(main())
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401 - unused
+    """A warning for people: what it says, not the line of code that says it."""
+    click.echo(f"warning: {message}", err=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from graphdiff.cli import complete
 from graphdiff.cli.common import nodes_option
 from graphdiff.graph.node import Node
 from graphdiff.graph.registry import load_registry
@@ -15,11 +16,17 @@ from graphdiff.graph.types import type_name
 
 
 @click.command("nodes")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.node_types)
+@click.option("--markdown", is_flag=True, help="Print the whole reference as Markdown.")
 @nodes_option
-def command(name: str | None, nodes: tuple[Path, ...]) -> int:
+def command(name: str | None, markdown: bool, nodes: tuple[Path, ...]) -> int:
     """List the nodes by module, or describe the node or part NAME."""
     registry = load_registry(nodes)
+    if markdown:
+        from graphdiff.cli.reference import markdown as reference
+
+        click.echo(reference(registry), nl=False)
+        return 0
     if name is None:
         width = max(map(len, [*registry.nodes, *registry.parts]), default=0)
         for module in sorted({n.__module__ for n in registry.nodes.values()}):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 5.0  # between two plain lines about one loop
 _WORTH_A_LINE = 0.1  # seconds: quicker calls are not reported one by one
+_MOST_BARS = 8  # with more loops than that, those that are done make room
+_PASS = re.compile(r"\[\d+\]")
 
 
 class Reporter(Protocol):
@@ -56,7 +59,12 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         return None
 
     def __call__(self, event: Event) -> None:
@@ -66,8 +74,8 @@ class Lines:
                 self._loop(loop, done, total)
             case NodeFinished(node, kind, seconds) if seconds >= _WORTH_A_LINE and "[" not in node:
                 self._say(f"{node} ({kind}) {seconds:.2f} s")
-            case NodeFailed(node, kind, error):
-                self._say(f"{node} ({kind}) failed: {error}")
+            case NodeFailed(error=error):
+                self._say(f"error: {error}")
             case _:
                 pass
 
@@ -93,12 +101,18 @@ class Bars:
     def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._free: dict[str, TaskID] = {}  # bars of loops that ended, by name without passes
         self._now: TaskID | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._bars is not None:
             if self._now is not None:
                 self._bars.remove_task(self._now)
@@ -113,8 +127,8 @@ class Bars:
                 self._show(f"{node} ({kind})")
             case LoopProgress(loop, done, total):
                 self._loop(loop, done, total)
-            case NodeFailed(node, kind, error):
-                self._say(f"{node} ({kind}) failed: {error}")
+            case NodeFailed(error=error):
+                self._say(f"error: {error}")
             case RunFinished():
                 self._show("")
             case _:
@@ -122,51 +136,35 @@ class Bars:
 
     def _start(self) -> Progress:
         if self._bars is None:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                ProgressColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-            from rich.text import Text
+            from graphdiff.cli.bars import bars
 
-            class Rate(ProgressColumn):
-                """Steps a second, or seconds a step where that reads better."""
-
-                def render(self, task: Any) -> Text:  # noqa: ANN401 - rich's own task
-                    speed = task.finished_speed or task.speed
-                    if not speed:
-                        return Text("")
-                    return Text(f"{speed:.1f} it/s" if speed >= 1 else f"{1 / speed:.1f} s/it")
-
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                Rate(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=False,
-            )
+            self._bars = bars()
             self._bars.start()
         return self._bars
 
     def _loop(self, loop: str, done: int, total: int | None) -> None:
         bars = self._start()
+        self._show("")
+        kind = _PASS.sub("[]", loop)
         if loop not in self._tasks:
-            self._tasks[loop] = bars.add_task(loop, total=total)
-        bars.update(self._tasks[loop], completed=done, total=total)
+            free = self._free.pop(kind, None)
+            if free is None:
+                self._tasks[loop] = bars.add_task(loop, total=total, counted=True)
+            else:
+                self._tasks[loop] = free
+                bars.reset(free, total=total, description=loop)
+        task = self._tasks[loop]
+        bars.update(task, completed=done, total=total)
+        if done == total:
+            if kind != loop:  # the same loop in the next pass of an outer one takes the bar over
+                self._free[kind] = task
+            bars.update(task, visible=len(self._tasks) <= _MOST_BARS or kind != loop)
 
     def _show(self, text: str) -> None:
         if self._bars is None:
             return
         if self._now is None:
-            self._now = self._bars.add_task(text, total=None)
+            self._now = self._bars.add_task(text, total=None, counted=False)
         self._bars.update(self._now, description=text, visible=bool(text))
 
     def _say(self, text: str) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
+from graphdiff.cli import complete
 from graphdiff.cli import inputs as from_text
-from graphdiff.cli.common import any_path, existing_path
-from graphdiff.graph.spec import Input
+from graphdiff.graph.spec import Input, WorkflowError
 from graphdiff.graph.workflow import Workflow
 from graphdiff.graph.yaml import draft
 from graphdiff.shipped import find_workflow
+
+if TYPE_CHECKING:
+    from graphdiff.cli.again import Picture
 
 PICTURES: Final = (".png", ".webp", ".jpg", ".jpeg")
 
@@ -24,13 +28,12 @@ class Target:
 
     Args:
         workflow: The workflow, read but not yet checked.
-        inputs: Inputs that a picture was made with; the command line's go before them.
-        differences: What differs here from where a picture was made.
+        picture: Where it was asked for by a picture, what that says; its inputs and settings
+            stand where the command line gives none.
     """
 
     workflow: Workflow
-    inputs: Mapping[str, Any]
-    differences: tuple[str, ...] = ()
+    picture: Picture | None = None
 
 
 def open_target(name: str) -> Target:
@@ -45,82 +48,23 @@ def open_target(name: str) -> Target:
     if path.suffix.lower() in PICTURES:
         from graphdiff.cli.again import open_picture
 
-        found = open_picture(path)
-        return Target(found.workflow, found.inputs, found.differences)
-    return Target(draft(path), {})
+        picture = open_picture(path)
+        return Target(picture.workflow, picture)
+    return Target(draft(path))
 
 
-def session_parameters() -> list[click.Parameter]:
-    """The options of every command that plans or runs."""
-    return [
-        click.Option(
-            ["--set", "assigned"],
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Set an input, whatever its name.",
-        ),
-        click.Option(
-            ["--sweep"],
-            multiple=True,
-            metavar="NAME=VALUES",
-            help="Run for several values: 0..7, 1,2,3, JSON, @file, or one text each time.",
-        ),
-        click.Option(
-            ["--target", "targets"],
-            multiple=True,
-            metavar="NODE",
-            help="Compute only this node and what it needs.",
-        ),
-        click.Option(
-            ["--device"],
-            default="auto",
-            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-            help="What to compute on.",
-        ),
-        click.Option(
-            ["--dtype"],
-            default="auto",
-            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-            help="What to compute in.",
-        ),
-        click.Option(
-            ["--output-dir"],
-            default="outputs",
-            type=any_path,
-            help="Where files go [default: outputs].",
-        ),
-        click.Option(["--exact"], is_flag=True, help="Never batch: the same bits every time."),
-        click.Option(["--no-cache"], is_flag=True, help="Compute everything, keep nothing."),
-        click.Option(
-            ["--cache-dir"],
-            type=any_path,
-            help="The cache folder [default: $GRAPHDIFF_CACHE, else the user's].",
-        ),
-        click.Option(["--no-metadata"], is_flag=True, help="Pictures say nothing of their origin."),
-        click.Option(
-            ["--nodes"],
-            multiple=True,
-            type=existing_path,
-            metavar="FILE_OR_DIR",
-            help="Load the nodes of a Python file or folder too.",
-        ),
-    ]
+def open_workflow(name: str) -> Workflow:
+    """The workflow that a name stands for, which has no mistake in how it is written.
 
-
-def session_options(values: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of a session out of a command's, as arguments of `Session`."""
-    cache_dir, no_cache = values.pop("cache_dir"), values.pop("no_cache")
-    if no_cache and cache_dir:
-        raise click.UsageError("--no-cache and --cache-dir exclude each other")
-    return {
-        "cache": False if no_cache else cache_dir or True,
-        "output_dir": values.pop("output_dir"),
-        "device": values.pop("device"),
-        "dtype": values.pop("dtype"),
-        "exact": values.pop("exact"),
-        "metadata": not values.pop("no_metadata"),
-        "nodes": values.pop("nodes"),
-    }
+    Raises:
+        FileNotFoundError: there is no such thing.
+        ValueError: the picture carries no workflow.
+        WorkflowError: with every mistake in how it is written.
+    """
+    workflow = open_target(name).workflow
+    if workflow.mistakes:
+        raise WorkflowError(workflow.mistakes)
+    return workflow
 
 
 class TargetCommand(click.Command):
@@ -144,89 +88,108 @@ class TargetCommand(click.Command):
         params: Sequence[click.Parameter],
         options: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> None:
-        argument = click.Argument(["workflow"], metavar="WORKFLOW")
+        argument = click.Argument(
+            ["workflow"], metavar="WORKFLOW", shell_complete=complete.workflows
+        )
         super().__init__(name, help=help, params=[argument, *params])
         self._run = callback
         self._options = options
         self._own = list(self.params)
-        self._target: Target | None = None
+        self.target: Target | None = None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find the workflow among the arguments, add its inputs as options, then parse."""
         self.params = list(self._own)
-        self._target = None
+        self.target = None
         name = self._workflow_in(args)
         if name is not None:
-            self._target = open_target(name)
-            declared = self._target.workflow.graph.inputs
+            try:
+                self.target = open_target(name)
+            except (OSError, ValueError):
+                if not ctx.resilient_parsing:  # a shell that completes is told nothing
+                    raise
+        if self.target is not None:
+            declared = self.target.workflow.graph.inputs
             self._refuse_reserved(declared)
             self.params += from_text.options(declared)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> int:
         """Turn the parsed options into inputs, and call back."""
-        target = self._target
+        target = self.target
         if target is None:
             raise click.UsageError("name a WORKFLOW", ctx)
         values = dict(ctx.params)
         values.pop("workflow")
         declared = target.workflow.graph.inputs
-        inputs = {name: value for name, value in target.inputs.items() if name in declared}
+        inputs: dict[str, Any] = {}
+        if target.picture is not None:
+            inputs |= target.picture.inputs
+            values |= self._stated_by(target.picture, ctx)
         for name, spec in declared.items():
-            given = values.pop(name, None)
+            given: str | tuple[str, ...] | None = values.pop(from_text.PREFIX + name, None)
             if given is None or given == ():
                 continue
-            inputs[name] = (
-                _listed(name, spec, given)
-                if isinstance(given, tuple)
-                else (from_text.read(name, spec, given))
-            )
+            if isinstance(given, str):
+                inputs[name] = from_text.read(name, spec, given)
+            else:
+                inputs[name] = _listed(name, spec, given)
         for name, text in from_text.assignments(declared, values.pop("assigned"), "--set").items():
             inputs[name] = from_text.read(name, declared[name], text)
-        sweep = from_text.sweep(declared, values.pop("sweep"))
+        sweep = from_text.sweep(declared, values.pop("sweep", ()))
         targets = list(values.pop("targets"))
         session = self._options(values)
         return self._run(
             target, session=session, inputs=inputs, sweep=sweep, targets=targets, **values
         )
 
+    def _stated_by(self, picture: Picture, ctx: click.Context) -> dict[str, str]:
+        """The picture's settings, where the command line says nothing else."""
+        from graphdiff.cli.again import settings_here
+
+        return {
+            name: value
+            for name, value in settings_here(picture).items()
+            if ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+        }
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the workflow's inputs apart from the command's options."""
-        own = {id(param) for param in self._own}
-        added = [p for p in self.get_params(ctx) if id(p) not in own and p.name != "help"]
+        added = self.params[len(self._own) :]
         if added:
-            assert self._target is not None
-            graph = self._target.workflow.graph
+            assert self.target is not None
+            graph = self.target.workflow.graph
             with formatter.section(f"Inputs of {graph.name or 'this workflow'}"):
                 if graph.description:
                     formatter.write_text(graph.description)
-                rows = [record for p in added if (record := p.get_help_record(ctx))]
-                formatter.write_dl(rows)
-        rows = [
-            record
-            for p in self.get_params(ctx)
-            if (id(p) in own or p.name == "help") and (record := p.get_help_record(ctx))
-        ]
+                formatter.write_dl([record for p in added if (record := p.get_help_record(ctx))])
+        own = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and p not in added]
         with formatter.section("Options"):
-            formatter.write_dl(rows)
+            formatter.write_dl([record for p in own if (record := p.get_help_record(ctx))])
 
     def _workflow_in(self, args: Sequence[str]) -> str | None:
-        """The first argument that is no option and no option's value."""
-        flags = {
-            flag
-            for p in self._own
-            if isinstance(p, click.Option) and not p.is_flag
-            for flag in p.opts
-        }
-        takes_value = False
+        """The first argument that is no option and no option's value.
+
+        What follows an option that is not this command's own may be its value, or the workflow
+        where the option does not exist: it is taken for the workflow if nothing else can be.
+        """
+        own = [p for p in self._own if isinstance(p, click.Option)]
+        with_value = {flag for p in own if not p.is_flag for flag in p.opts}
+        flags = {flag for p in own if p.is_flag for flag in p.opts} | {"--help", "-h"}
+        doubtful: list[str] = []
+        before = ""
         for arg in args:
-            if takes_value:
-                takes_value = False
-            elif arg.startswith("-") and arg != "-":
-                takes_value = arg in flags
+            is_option = arg.startswith("-") and arg != "-"
+            if before in with_value:
+                before = ""
+            elif is_option:
+                before = arg if "=" not in arg else ""
+            elif before and before not in flags and before != "--":
+                doubtful.append(arg)
+                before = ""
             else:
                 return arg
-        return None
+        return doubtful[0] if doubtful else None
 
     def _refuse_reserved(self, declared: Mapping[str, Input]) -> None:
         taken = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from graphdiff.cli import complete
 from graphdiff.cli.common import EXIT_WRONG, nodes_option
 from graphdiff.graph.check import check
 from graphdiff.graph.registry import Registry, load_registry
@@ -15,7 +16,13 @@ from graphdiff.shipped import find_workflow
 
 
 @click.command("validate")
-@click.argument("workflows", nargs=-1, required=True, metavar="WORKFLOW...")
+@click.argument(
+    "workflows",
+    nargs=-1,
+    required=True,
+    metavar="WORKFLOW...",
+    shell_complete=complete.workflows,
+)
 @click.option("--fix", is_flag=True, help="Rewrite renamed arguments in place.")
 @nodes_option
 def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> int:
@@ -26,7 +33,12 @@ def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> i
     registry = load_registry(nodes)
     wrong = 0
     for name in workflows:
-        path = find_workflow(name)
+        try:
+            path = find_workflow(name)
+        except FileNotFoundError as error:
+            click.echo(f"error: {error}", err=True)
+            wrong += 1
+            continue
         if fix:
             for change in _fix(path, registry):
                 click.echo(change)

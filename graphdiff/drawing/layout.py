@@ -8,17 +8,20 @@ its neighbours, and positions are then pulled towards the neighbours' mean.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 
 from graphdiff.drawing.scene import Box, Edge
 
-CHARACTER = 7.0  # mean width of a character, in pixels
+TITLE_CHARACTER = 7.4  # mean width of a character, in pixels
+CHARACTER = 6.2
 LINE = 16.0
 PADDING = 10.0
 GAP_X = 28.0
-GAP_Y = 44.0
+GAP_Y = 50.0
 FRAME_TITLE = 30.0
 _SWEEPS = 8
+_MOST_ACROSS = 8  # boxes in a layer; more go into the next
 
 Point = tuple[float, float]
 
@@ -63,16 +66,15 @@ class Wire:
 def layout(box: Box) -> Placed:
     """Place a box, and everything inside it, with its top left corner at the origin."""
     if not box.boxes:
-        longest = max(map(len, (box.title, *box.lines)))
         height = LINE * (1 + len(box.lines)) + 2 * PADDING
-        return Placed(box, 0, 0, longest * CHARACTER + 2 * PADDING, height)
+        return Placed(box, 0, 0, _text_width(box) + 2 * PADDING, height)
     placed = {inner.name: layout(inner) for inner in box.boxes}
     edges = [e for e in box.edges if e.source in placed and e.target in placed]
     layers, chains = _layers(placed, edges)
     _order(layers, chains)
     centres = _centres(layers, chains, placed)
     tops: list[float] = []
-    y = FRAME_TITLE
+    y = FRAME_TITLE + LINE * len(box.lines)
     for layer in layers:
         tops.append(y)
         y += max(_height(name, placed) for name in layer) + GAP_Y
@@ -93,9 +95,10 @@ def layout(box: Box) -> Placed:
     )
     # dummy points may stand outside every box
     leftmost = min([min(centres.values()) - PADDING, *(p.x for p in inside.values())])
-    shift = PADDING + 6 - leftmost
     right = max([max(centres.values()), *(p.x + p.width for p in inside.values())])
-    width = max(right + shift + PADDING + 6, len(box.title) * CHARACTER + 2 * PADDING)
+    needed = right - leftmost + 2 * (PADDING + 6)
+    width = max(needed, _text_width(box) + 2 * PADDING)
+    shift = PADDING + 6 - leftmost + (width - needed) / 2
     return Placed(
         box,
         0,
@@ -116,11 +119,16 @@ def _layers(placed: dict[str, Placed], edges: list[Edge]) -> tuple[list[list[str
     for edge in edges:
         sources[edge.target].add(edge.source)
     rank: dict[str, int] = {}
+    across: Counter[int] = Counter()
     waiting = list(placed)
     while waiting:
         ready = [n for n in waiting if all(s in rank for s in sources[n])] or waiting[:1]
         for name in ready:
-            rank[name] = 1 + max((rank[s] for s in sources[name] if s in rank), default=-1)
+            lowest = 1 + max((rank[s] for s in sources[name] if s in rank), default=-1)
+            while across[lowest] >= _MOST_ACROSS:
+                lowest += 1
+            rank[name] = lowest
+            across[lowest] += 1
         waiting = [n for n in waiting if n not in rank]
     # a node that nothing feeds stands just above its first reader
     readers: dict[str, list[int]] = {}
@@ -128,7 +136,11 @@ def _layers(placed: dict[str, Placed], edges: list[Edge]) -> tuple[list[list[str
         readers.setdefault(edge.source, []).append(rank[edge.target])
     for name in placed:
         if not sources[name] and name in readers:
-            rank[name] = max(0, min(readers[name]) - 1)
+            wanted = max(rank[name], min(readers[name]) - 1)
+            if across[wanted] < _MOST_ACROSS:
+                across[rank[name]] -= 1
+                across[wanted] += 1
+                rank[name] = wanted
     lines: list[list[str]] = [[] for _ in range(max(rank.values()) + 1)]
     for name in placed:
         lines[rank[name]].append(name)
@@ -254,9 +266,22 @@ def _route(
     centres: dict[str, float],
     spans: dict[str, tuple[float, float]],
 ) -> tuple[Point, ...]:
+    """Straight through every layer, curved between layers: so no wire goes behind a box."""
     first, last = inside[chain[0]], inside[chain[-1]]
     between = [(centres[name], y) for name in chain[1:-1] for y in spans[name]]
-    return ((end[0], first.y + first.height), *between, (end[1], last.y))
+    points = [
+        (end[0], first.y + first.height),
+        (end[0], spans[chain[0]][1]),
+        *between,
+        (end[1], spans[chain[-1]][0]),
+        (end[1], last.y),
+    ]
+    return tuple(point for point, _ in itertools.groupby(points))
+
+
+def _text_width(box: Box) -> float:
+    lines = max(map(len, box.lines), default=0) * CHARACTER
+    return max(len(box.title) * TITLE_CHARACTER, lines)
 
 
 def _width(name: str, placed: dict[str, Placed]) -> float:

@@ -27,18 +27,19 @@ def _lines(frame: Box, prefix: str, indent: str, used: set[str]) -> Iterator[str
     for box in frame.boxes:
         name = _identifier(prefix, box.name)
         if box.boxes:
-            yield f'{indent}subgraph {name}["{_quoted(box.title)}"]'
+            title = "<br/>".join(map(_quoted, (box.title, *box.lines)))
+            yield f'{indent}subgraph {name}["{title}"]'
             yield from _lines(box, f"{name}_", indent + "  ", used)
             yield f"{indent}end"
         else:
-            text = "<br/>".join(map(_quoted, (f"**{box.title}**", *box.lines)))
+            text = "<br/>".join(map(_quoted, (box.title, *box.lines)))
             opening, closing = ("([", "])") if box.kind == "port" else ("[", "]")
             yield f'{indent}{name}{opening}"{text}"{closing}'
         if box.status:
             used.add(box.status)
             yield f"{indent}class {name} {box.status}"
     for edge in frame.edges:
-        arrow = f"-- {_quoted(edge.label)} -->" if edge.label else "-->"
+        arrow = f'-- "{_quoted(edge.label)}" -->' if edge.label else "-->"
         source, target = _identifier(prefix, edge.source), _identifier(prefix, edge.target)
         yield f"{indent}{source} {arrow} {target}"
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from graphdiff.graph.spec import Call, Element, Graph, If, Loop, Part, Ref, Text, Value
+from graphdiff.graph.data import is_mapping
+from graphdiff.graph.order import refs
+from graphdiff.graph.spec import Call, Element, Graph, If, Loop, Part, Ref, Value
 
 Kind = Literal["call", "loop", "part", "if", "port"]
 Status = Literal["run", "cached", "skip", "mixed", "changed", ""]
 
 _LOOP_NAMES = ("item", "index", "carry")
-_LONGEST = 34  # characters of a line in a box
+_LONGEST = 40  # characters of a line in a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,15 @@ def scene(graph: Graph, statuses: Mapping[str, Status] | None = None) -> Box:
         graph: The workflow.
         statuses: What to say of nodes, by dotted path without pass numbers (`denoise.cond`).
     """
-    boxes, edges = _inside(graph.nodes, "", statuses or {})
-    return Box(graph.name, graph.name, (graph.description,), "part", "", boxes, edges)
+    boxes, edges = _inside(graph.nodes, "", statuses or {}, "")
+    lines = (graph.description,) if graph.description else ()
+    return Box(graph.name, graph.name, lines, "part", "", boxes, edges)
 
 
 def _inside(
-    nodes: Mapping[str, Element], prefix: str, statuses: Mapping[str, Status]
+    nodes: Mapping[str, Element], prefix: str, statuses: Mapping[str, Status], around: Status
 ) -> tuple[tuple[Box, ...], tuple[Edge, ...]]:
-    boxes = tuple(_box(name, element, prefix, statuses) for name, element in nodes.items())
+    boxes = tuple(_box(name, element, prefix, statuses, around) for name, element in nodes.items())
     return boxes, _edges(nodes, nodes)
 
 
@@ -82,51 +85,54 @@ def _edges(nodes: Mapping[str, Element], sources: Container[str]) -> tuple[Edge,
     return tuple(Edge(source, target, ", ".join(o)) for (source, target), o in labels.items())
 
 
-def _box(name: str, element: Element, prefix: str, statuses: Mapping[str, Status]) -> Box:
+def _box(
+    name: str, element: Element, prefix: str, statuses: Mapping[str, Status], around: Status
+) -> Box:
     path = f"{prefix}{name}"
-    status = statuses.get(path, "")
+    status = statuses.get(path, "skip" if around == "skip" else "")
     match element:
         case Call(type=kind, args=args):
             return Box(name, name, (kind, *_plain_lines(args)), "call", status)
         case If(test=test):
             return Box(name, name, ("If", f"test: {_shown(test)}"), "if", status)
         case Part(type=kind, graph=graph):
-            boxes, edges = _inside(graph.nodes, f"{path}.", statuses)
+            boxes, edges = _inside(graph.nodes, f"{path}.", statuses, status)
             return Box(name, f"{name}: {kind}", (), "part", status, boxes, edges)
         case Loop():
-            boxes, edges = _inside(element.nodes, f"{path}.", statuses)
+            boxes, edges = _inside(element.nodes, f"{path}.", statuses, status)
             ports = sorted({r.path[0] for r in references(element) if r.path[0] in _LOOP_NAMES})
             boxes = (*(Box(p, f"${p}", (), "port") for p in ports), *boxes)
-            back = () if isinstance(element.next, Mapping) else (f"next: {element.next}",)
+            back = _carried(element)
             title = f"{name}: for each of {_shown(element.over)}"
             return Box(
                 name, title, back, "loop", status, boxes, (*_edges(element.nodes, ports), *edges)
             )
 
 
+def _carried(loop: Loop) -> tuple[str, ...]:
+    """What a loop hands from pass to pass, and when it stops early."""
+    lines: list[str] = []
+    if loop.carry:
+        back = loop.next if isinstance(loop.next, Ref) else _shown(loop.next)
+        lines.append(f"carries {', '.join(loop.carry)}; next: {back}")
+    if loop.until is not None:
+        lines.append(f"until {loop.until}")
+    return tuple(lines)
+
+
 def references(value: Value | Element) -> Iterator[Ref]:
     """Every reference in a value or an element, those of a loop's body included."""
     match value:
-        case Ref():
-            yield value
-        case Text(parts=parts):
-            yield from (part for part in parts if isinstance(part, Ref))
         case Call(args=args) | Part(args=args):
-            yield from references(args)
+            yield from refs(args)
         case If(test=test, then=then, otherwise=otherwise):
-            yield from references([test, then, otherwise])
+            yield from refs([test, then, otherwise])
         case Loop():
-            yield from references([value.over, value.carry, value.next, value.collect])
-            yield from references(value.until)
+            yield from refs([value.over, value.carry, value.next, value.collect, value.until])
             for body in value.nodes.values():
                 yield from references(body)
-        case Mapping():
-            items: Mapping[str, Any] = value
-            yield from (ref for item in items.values() for ref in references(item))
-        case list() | tuple():
-            yield from (ref for item in value for ref in references(item))
         case _:
-            return
+            yield from refs(value)
 
 
 def _plain_lines(args: Mapping[str, Value]) -> list[str]:
@@ -140,6 +146,7 @@ def _plain_lines(args: Mapping[str, Value]) -> list[str]:
 
 def _shown(value: Value) -> str:
     text = value if isinstance(value, str) else str(value)
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         text = ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    text = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from html import escape
 
-from graphdiff.drawing.layout import LINE, PADDING, Placed, Point, Wire
+from graphdiff.drawing.labels import labels
+from graphdiff.drawing.layout import LINE, PADDING, Placed, Point
 
 _FILLS = {
     "": "#ffffff",
@@ -16,7 +17,21 @@ _FILLS = {
     "skip": "#f2f2f2",
     "changed": "#fde0dc",
 }
-_STROKES = {"skip": "#b5b5b5", "changed": "#c0392b", "run": "#c77d0a", "cached": "#3f8f4f"}
+_FRAME_FILLS = {
+    "": "#fafbfc",
+    "run": "#fffbf3",
+    "mixed": "#fffbf3",
+    "cached": "#f5fbf6",
+    "skip": "#fafafa",
+    "changed": "#fff7f6",
+}
+_STROKES = {
+    "mixed": "#c77d0a",
+    "skip": "#b5b5b5",
+    "changed": "#c0392b",
+    "run": "#c77d0a",
+    "cached": "#3f8f4f",
+}
 _LEGEND = {
     "run": "runs",
     "mixed": "runs in part",
@@ -28,7 +43,8 @@ _STYLE = (
     "text{font-family:ui-sans-serif,system-ui,'DejaVu Sans',sans-serif;font-size:12px;"
     "fill:#1f2430}"
     ".t{font-weight:600}.s{fill:#5b6270;font-size:11px}"
-    ".w{fill:none;stroke:#8a93a3;stroke-width:1.3}.l{fill:#7a8292;font-size:10px;stroke:#fafbfc;stroke-width:3px;paint-order:stroke}"
+    ".w{fill:none;stroke:#8a93a3;stroke-width:1.3}"
+    ".l{fill:#6b7382;font-size:10px;stroke:#fafbfc;stroke-width:3px;paint-order:stroke}"
 )
 
 
@@ -69,7 +85,7 @@ def _legend(statuses: list[str], x: float, y: float) -> Iterator[str]:
 def _elements(placed: Placed, *, outermost: bool = False) -> Iterator[str]:
     box = placed.box
     frame = bool(placed.inside)
-    fill = "#fafbfc" if frame and not box.status else _FILLS[box.status]
+    fill = (_FRAME_FILLS if frame else _FILLS)[box.status]
     stroke = _STROKES.get(box.status, "#8a93a3")
     dash = ' stroke-dasharray="5 3"' if box.kind == "loop" or box.status == "skip" else ""
     radius = 14 if box.kind == "port" else 7
@@ -81,10 +97,12 @@ def _elements(placed: Placed, *, outermost: bool = False) -> Iterator[str]:
     )
     if frame:
         yield _text(placed.x + PADDING, placed.y + 19, box.title, "t")
+        for number, line in enumerate(box.lines, 1):
+            yield _text(placed.x + PADDING, placed.y + 19 + number * LINE, line, "s")
         for wire in placed.wires:
             yield f'<path class="w" d="{_curve(wire.points)}" marker-end="url(#a)"/>'
-        for wire in placed.wires:
-            yield from _label(wire)
+        for label in labels(placed):
+            yield _text(label.x, label.y, label.text, "l")
         for inner in placed.inside:
             yield from _elements(inner)
         return
@@ -94,13 +112,6 @@ def _elements(placed: Placed, *, outermost: bool = False) -> Iterator[str]:
     for line in box.lines:
         y += LINE
         yield _text(middle, y, line, "s", anchor="middle")
-
-
-def _label(wire: Wire) -> Iterator[str]:
-    if wire.edge.label:
-        (x0, y0), (x1, y1) = wire.points[-2:]
-        x, y = x1 + (x0 - x1) * 0.2, y1 + (y0 - y1) * 0.2 - 3
-        yield _text(x + 4, y, wire.edge.label, "l")
 
 
 def _curve(points: tuple[Point, ...]) -> str:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from graphdiff.drawing.labels import CHARACTER, labels
 from graphdiff.drawing.layout import Placed, layout
 from graphdiff.drawing.mermaid import mermaid
 from graphdiff.drawing.scene import scene
@@ -98,3 +99,66 @@ def test_mermaid_draws_loops_as_subgraphs_and_statuses_as_classes() -> None:
 
 def test_an_empty_workflow_is_drawn_as_an_empty_frame() -> None:
     assert "<svg" in svg(layout(scene(Graph("empty"))))
+
+
+def wide() -> Graph:
+    readers = {f"reader{i}": Call("Read", {"of": ref("source.value")}) for i in range(20)}
+    body = {"inner": Call("Step", {"of": ref("carry.value")})}
+    frame = Loop(3, body, {"value": ref("source.value")}, {"value": ref("inner")})
+    last = Call("Gather", {"items": [ref(name) for name in readers], "more": ref("tall.value")})
+    return Graph("wide", nodes={"source": Call("Load", {}), "tall": frame, **readers, "last": last})
+
+
+def test_many_neighbours_go_into_several_layers() -> None:
+    placed = layout(scene(wide()))
+    rows: dict[float, int] = {}
+    for inner in placed.inside:
+        middle = round(inner.y + inner.height / 2)
+        rows[middle] = rows.get(middle, 0) + 1
+    assert max(rows.values()) <= 8
+
+
+@pytest.mark.parametrize("graph", [denoising(), wide()], ids=["denoising", "wide"])
+def test_no_wire_goes_behind_a_box(graph: Graph) -> None:
+    for frame in everything(layout(scene(graph))):
+        for wire in frame.wires:
+            for (x, y), (x_end, y_end) in itertools.pairwise(wire.points):
+                for inner in frame.inside:
+                    below, above = inner.y >= max(y, y_end), inner.y + inner.height <= min(y, y_end)
+                    beside = not inner.x < x < inner.x + inner.width
+                    assert below or above or (x == x_end and beside), (wire.edge, inner.box.name)
+
+
+@pytest.mark.parametrize("graph", [denoising(), wide()], ids=["denoising", "wide"])
+def test_labels_cover_neither_boxes_nor_each_other_and_stay_inside(graph: Graph) -> None:
+    for frame in everything(layout(scene(graph))):
+        rects = [
+            (label.x, label.y - 9, label.x + len(label.text) * CHARACTER, label.y + 3)
+            for label in labels(frame)
+        ]
+        boxes = [(p.x, p.y, p.x + p.width, p.y + p.height) for p in frame.inside]
+        for left, top, right, bottom in rects:
+            assert frame.x <= left
+            assert right <= frame.x + frame.width
+            for other in (*boxes, *(r for r in rects if r != (left, top, right, bottom))):
+                apart_x = right <= other[0] or other[2] <= left
+                assert apart_x or bottom <= other[1] or other[3] <= top
+
+
+def test_what_is_inside_of_something_not_needed_is_not_needed() -> None:
+    drawn = scene(denoising(), {"denoise": "skip"})
+    loop = next(box for box in drawn.boxes if box.name == "denoise")
+    assert {box.status for box in loop.boxes if box.kind == "call"} == {"skip"}
+
+
+def test_a_loop_says_what_it_carries() -> None:
+    loop = next(box for box in scene(denoising()).boxes if box.name == "denoise")
+    assert loop.lines == ("carries sample; next: $step",)
+
+
+def test_long_and_odd_text_is_cut_and_made_printable() -> None:
+    graph = Graph("odd", nodes={"a": Call("Text", {"text": "one\ntwo\x01" + "x" * 100})})
+    line = scene(graph).boxes[0].lines[1]
+    assert line.startswith("text: one two�xx")
+    assert len(line) < 60
+    ElementTree.fromstring(svg(layout(scene(graph))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphdiff_nodes
+
 from graphdiff.graph.registry import load_registry
 
 

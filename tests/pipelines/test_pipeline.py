@@ -1,0 +1,302 @@
+"""What every pipeline does, whatever its task."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import graphdiff
+from graphdiff.engine.events import NodeCached, NodeFailed, NodeFinished, NodeStarted
+from tests.pipelines.compare import TOLERANCE, difference, generator, oracle_of
+
+FAST: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
+
+
+@pytest.fixture
+def folder(checkpoint: Any) -> Path:
+    place: Path = checkpoint("stable_diffusion")[0]
+    return place
+
+
+@pytest.fixture
+def pipeline(folder: Path) -> Any:
+    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+
+
+def test_the_checkpoint_says_which_pipeline_it_is(folder: Path) -> None:
+    found = graphdiff.DiffusionPipeline.from_pretrained(folder)
+    assert type(found) is graphdiff.StableDiffusionPipeline
+
+
+@pytest.mark.parametrize(
+    ("auto", "wanted"),
+    [
+        ("AutoPipelineForText2Image", "StableDiffusionPipeline"),
+        ("AutoPipelineForImage2Image", "StableDiffusionImg2ImgPipeline"),
+        ("AutoPipelineForInpainting", "StableDiffusionInpaintPipeline"),
+    ],
+)
+def test_the_task_and_the_checkpoint_choose_the_class(
+    checkpoint: Any, auto: str, wanted: str
+) -> None:
+    plain, _ = checkpoint("stable_diffusion")
+    xl, _ = checkpoint("stable_diffusion_xl")
+    cls = getattr(graphdiff, auto)
+    assert type(cls.from_pretrained(plain)).__name__ == wanted
+    assert type(cls.from_pretrained(xl)).__name__ == wanted.replace("Diffusion", "DiffusionXL")
+
+
+def test_a_second_call_with_the_same_arguments_only_hits_the_cache(folder: Path) -> None:
+    pipeline = graphdiff.StableDiffusionPipeline.from_pretrained(folder)
+    seen: list[Any] = []
+    first = pipeline("a cat", generator=generator(), **FAST).images
+    second = pipeline("a cat", generator=generator(), on_event=seen.append, **FAST).images
+    calls = [e for e in seen if isinstance(e, NodeStarted | NodeFinished | NodeCached | NodeFailed)]
+    assert calls
+    assert {type(event) for event in calls} == {NodeCached}
+    assert list(pipeline.events) == seen
+    assert np.array_equal(first, second)
+
+
+def test_the_workflow_is_a_file_that_gives_the_same_picture(pipeline: Any, tmp_path: Path) -> None:
+    wanted = pipeline("a cat", negative_prompt="blue", generator=generator(5), **FAST).images
+    file = tmp_path / "cat.yaml"
+    file.write_text(pipeline.to_yaml(), encoding="utf-8")
+    found = graphdiff.run(file, cache=False, device="cpu", dtype="float32").outputs["images"]
+    assert np.array_equal(found.pixels.permute(0, 2, 3, 1).numpy(), wanted)
+
+
+def test_there_is_a_workflow_before_the_first_call(pipeline: Any) -> None:
+    assert "type: UNetPredict" in pipeline.to_yaml()
+
+
+def test_a_generator_goes_on_where_a_call_has_left_it(folder: Path, checkpoint: Any) -> None:
+    _, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline", "EulerAncestralDiscreteScheduler")
+    ours = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+    ours.scheduler = graphdiff.EulerAncestralDiscreteScheduler.from_config(ours.scheduler.config)
+    one, other = generator(), generator()
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = oracle("a cat", generator=one, **FAST).images
+        found = ours("a cat", generator=other, **FAST).images
+        assert np.abs(found - wanted).max() < TOLERANCE
+    assert torch.equal(one.get_state(), other.get_state())
+
+
+def test_without_a_generator_torch_s_own_is_drawn_from(pipeline: Any) -> None:
+    torch.manual_seed(3)
+    first = pipeline("a cat", **FAST).images
+    another = pipeline("a cat", **FAST).images
+    torch.manual_seed(3)
+    again = pipeline("a cat", **FAST).images
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, another)
+
+
+def test_a_scheduler_is_swapped_and_shown(pipeline: Any) -> None:
+    before = pipeline("a cat", generator=generator(), **FAST).images
+    cls = graphdiff.EulerDiscreteScheduler
+    pipeline.scheduler = cls.from_config(pipeline.scheduler.config)
+    after = pipeline("a cat", generator=generator(), **FAST).images
+    assert np.abs(before - after).max() > 0.01
+    shown = json.loads(repr(pipeline).partition(" ")[2])
+    assert shown["scheduler"] == ["diffusers", "EulerDiscreteScheduler"]
+
+
+def test_settings_of_a_swapped_scheduler_count(folder: Path, checkpoint: Any) -> None:
+    import diffusers
+
+    _, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline")
+    config = dict(oracle.scheduler.config)
+    karras = {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"}
+    name = "DPMSolverMultistepScheduler"
+    oracle.scheduler = getattr(diffusers, name).from_config(config, **karras)
+    scheduler = getattr(graphdiff, name).from_config(config, **karras)
+    found = difference(
+        oracle, folder, "StableDiffusionPipeline", ours={"scheduler": scheduler}, prompt="a cat"
+    )
+    assert found < TOLERANCE
+
+
+def test_a_callback_sees_and_changes_the_latents_of_each_step(
+    folder: Path, checkpoint: Any
+) -> None:
+    _, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline")
+    seen: list[tuple[int, float]] = []
+
+    def damp(pipeline: Any, i: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        seen.append((i, float(timestep)))
+        return {"latents": tensors["latents"] * 0.9}
+
+    found = difference(
+        oracle, folder, "StableDiffusionPipeline", prompt="a cat", callback_on_step_end=damp
+    )
+    assert found < TOLERANCE
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:]
+    assert [i for i, _ in seen[:half]] == list(range(half))
+
+
+def test_a_callback_can_end_the_loop(pipeline: Any) -> None:
+    steps: list[int] = []
+
+    def stop(pipeline: Any, i: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        steps.append(i)
+        pipeline.interrupt = i == 1
+        return tensors
+
+    pipeline("a cat", num_inference_steps=6, callback_on_step_end=stop)
+    assert steps == [0, 1]
+
+
+@pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
+def test_pictures_come_in_the_form_asked_for(pipeline: Any, form: str) -> None:
+    images = pipeline("a cat", num_inference_steps=1, output_type=form).images
+    shapes = {"np": (1, 64, 64, 3), "pt": (1, 3, 64, 64), "latent": (1, 4, 16, 16)}
+    if form == "pil":
+        assert images[0].size == (64, 64)
+    else:
+        assert tuple(images.shape) == shapes[form]
+
+
+def test_a_tuple_is_given_on_request(pipeline: Any) -> None:
+    images, unsafe = pipeline("a cat", num_inference_steps=1, return_dict=False)
+    assert images[0].size == (64, 64)
+    assert unsafe is None
+
+
+def test_its_components_are_models_and_a_tokenizer(pipeline: Any) -> None:
+    assert type(pipeline.unet).__name__ == "UNet2DConditionModel"
+    assert type(pipeline.vae).__name__ == "AutoencoderKL"
+    assert type(pipeline.text_encoder).__name__ == "CLIPTextModel"
+    assert pipeline.tokenizer.model_max_length == 77
+    assert pipeline.components["safety_checker"] is None
+    assert set(pipeline.components) >= {"unet", "vae", "scheduler", "text_encoder", "tokenizer"}
+    with pytest.raises(AttributeError, match="no 'transformer'"):
+        _ = pipeline.transformer
+
+
+def test_components_make_a_pipeline(pipeline: Any, folder: Path) -> None:
+    wanted = pipeline("a cat", generator=generator(), **FAST).images
+    names = ("unet", "vae", "text_encoder", "scheduler")
+    tokenizer = {"tokenizer": pipeline.tokenizer}
+    if not hasattr(pipeline.tokenizer, "save_pretrained"):
+        from transformers import CLIPTokenizer
+
+        tokenizer = {"tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer")}
+    parts = {name: getattr(pipeline, name) for name in names} | tokenizer
+    made = graphdiff.StableDiffusionPipeline(**parts)
+    found = made("a cat", generator=generator(), **FAST).images
+    assert np.abs(found - wanted).max() < TOLERANCE
+
+
+def test_a_model_is_replaced_by_another(folder: Path) -> None:
+    vae = graphdiff.AutoencoderKL.from_pretrained(folder, subfolder="vae")
+    with torch.no_grad():
+        vae.decoder.conv_out.bias.add_(0.3)
+    plain = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+    other = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False, vae=vae)
+    before = plain("a cat", generator=generator(), **FAST).images
+    after = other("a cat", generator=generator(), **FAST).images
+    assert (after - before).mean() == pytest.approx(0.15, abs=0.05)
+
+
+def test_loras_are_put_in_scaled_and_taken_out(pipeline: Any, tmp_path: Path) -> None:
+    module = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
+    width = pipeline.unet.state_dict()[f"{module}.weight"].shape
+    rng = generator(9)
+    tensors = {
+        f"unet.{module}.lora_A.weight": torch.randn(2, width[1], generator=rng),
+        f"unet.{module}.lora_B.weight": torch.randn(width[0], 2, generator=rng),
+    }
+    save_file(tensors, tmp_path / "style.safetensors")
+
+    def draw() -> Any:
+        return pipeline("a cat", generator=generator(), **FAST).images
+
+    plain = draw()
+    pipeline.load_lora_weights(tmp_path, weight_name="style.safetensors", adapter_name="style")
+    whole = draw()
+    pipeline.set_adapters("style", 0.25)
+    part = draw()
+    pipeline.unload_lora_weights()
+    assert np.array_equal(draw(), plain)
+    assert np.abs(whole - plain).max() > np.abs(part - plain).max() > 1e-4
+    assert load_file(tmp_path / "style.safetensors").keys() == tensors.keys()
+    with pytest.raises(ValueError, match="no adapter other; there are none"):
+        pipeline.set_adapters("other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give either prompt or prompt_embeds; neither"),
+        ({"prompt": "a", "negative_prompt": ["b"]}, "of prompt's type"),
+        ({"prompt": ["a"], "negative_prompt": ["b", "c"]}, "1 prompts and 2 negative ones"),
+        ({"prompt": "a", "output_type": "jpg"}, "output_type is 'jpg', not one of pil"),
+        ({"prompt": ["a", "b", "c"], "generator": [generator(), generator()]}, "2 generators"),
+        (
+            {"prompt": "a", "callback_on_step_end_tensor_inputs": ["prompt_embeds"]},
+            "only latents are given",
+        ),
+        ({"prompt": "a", "ip_adapter_image": 1}, "unexpected keyword argument"),
+        ({"prompt": "a", "height": 50}, "height is 50 pixels"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    pipeline: Any, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError, graphdiff.RunError), match=message):
+        pipeline(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"use_safetensors": False}, "graphdiff models convert"),
+        ({"transformer": "x"}, "takes no 'transformer'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(folder: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        graphdiff.DiffusionPipeline.from_pretrained(folder, **options)
+
+
+def test_to_says_where_and_in_what_to_compute(pipeline: Any) -> None:
+    assert pipeline.to("cpu", torch.bfloat16) is pipeline
+    assert pipeline.dtype == torch.bfloat16
+    assert pipeline.unet.dtype == torch.bfloat16
+    assert np.isfinite(pipeline("a cat", **FAST).images).all()
+    with pytest.raises(ValueError, match="a device or a dtype"):
+        pipeline.to("fast")
+
+
+def test_prompts_may_come_encoded(pipeline: Any, checkpoint: Any) -> None:
+    _, made = checkpoint("stable_diffusion")
+    tokens = made.tokenizer(
+        ["a cat", "blue"], padding="max_length", max_length=77, return_tensors="pt"
+    )
+    with torch.no_grad():
+        cat, blue = made.text_encoder(tokens.input_ids)[0].split(1)
+    wanted = pipeline("a cat", negative_prompt="blue", generator=generator(), **FAST).images
+    found = pipeline(
+        prompt_embeds=cat, negative_prompt_embeds=blue, generator=generator(), **FAST
+    ).images
+    assert np.abs(found - wanted).max() < TOLERANCE
+
+
+def test_the_bundled_model_draws(tmp_path: Path) -> None:
+    pipeline = graphdiff.AutoPipelineForText2Image.from_pretrained("emoji", cache=False)
+    image = pipeline("a red apple", num_inference_steps=4, generator=generator()).images[0]
+    assert np.asarray(image).std() > 20

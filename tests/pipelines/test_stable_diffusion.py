@@ -1,0 +1,225 @@
+"""Stable Diffusion's pipelines give the pictures that diffusers' give."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+import graphdiff
+from tests.pipelines.compare import TOLERANCE, difference, generator, oracle_of
+
+SCHEDULERS = (
+    "PNDMScheduler",
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "HeunDiscreteScheduler",
+    "UniPCMultistepScheduler",
+)
+
+
+def picture(width: int = 64, height: int = 64, seed: int = 0) -> PIL.Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    return PIL.Image.fromarray(noise).resize((width, height), PIL.Image.Resampling.BICUBIC)
+
+
+def mask(width: int = 64, height: int = 64) -> PIL.Image.Image:
+    drawn = PIL.Image.new("L", (width, height), 0)
+    drawn.paste(255, (width // 4, height // 3, width - 7, height - 9))
+    return drawn
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_text_to_image_equals_diffusers(checkpoint: Any, scheduler: str) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline", scheduler)
+    assert (
+        difference(
+            oracle,
+            folder,
+            "StableDiffusionPipeline",
+            scheduler=scheduler,
+            prompt="a red apple",
+            negative_prompt="blue",
+            height=72,
+            width=88,
+        )
+        < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prompt": ["a cat", "a red apple"], "num_images_per_prompt": 2},
+        {"prompt": "a cat", "guidance_scale": 1.0},
+        {"prompt": "a cat", "guidance_rescale": 0.7},
+        {"prompt": "a cat", "clip_skip": 1},
+        {"prompt": "a cat", "latents": torch.randn(1, 4, 16, 16, generator=generator(3))},
+        {"prompt": "word " * 100},
+    ],
+    ids=["batch", "unguided", "rescaled", "clip_skip", "latents", "too_long"],
+)
+@pytest.mark.filterwarnings("ignore:the prompt has:UserWarning")
+def test_options_of_a_call_mean_what_they_mean_in_diffusers(
+    checkpoint: Any, arguments: dict[str, Any]
+) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline")
+    encoder = oracle.text_encoder  # transformers 5 has no `text_model`, which diffusers asks for
+    shim = SimpleNamespace(final_layer_norm=encoder.final_layer_norm)
+    object.__setattr__(encoder, "text_model", shim)
+    assert difference(oracle, folder, "StableDiffusionPipeline", **arguments) < TOLERANCE
+
+
+@pytest.mark.parametrize("guidance", [8.0, 1.0])
+def test_a_distilled_model_equals_diffusers(checkpoint: Any, guidance: float) -> None:
+    folder, made = checkpoint("distilled")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline", "LCMScheduler")
+    options: dict[str, Any] = {"scheduler": "LCMScheduler", "prompt": "a cat"}
+    options |= {"guidance_scale": guidance}
+    assert difference(oracle, folder, "StableDiffusionPipeline", **options) < TOLERANCE
+
+
+def test_a_list_of_generators_gives_each_picture_its_own(checkpoint: Any) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline", "EulerAncestralDiscreteScheduler")
+
+    def several() -> list[torch.Generator]:
+        return [generator(1), generator(2)]
+
+    assert (
+        difference(
+            oracle,
+            folder,
+            "StableDiffusionPipeline",
+            scheduler="EulerAncestralDiscreteScheduler",
+            random=several,
+            prompt=["a cat", "a dog"],
+        )
+        < TOLERANCE
+    )
+
+
+def test_a_picture_of_a_batch_is_the_one_of_its_generator_alone(checkpoint: Any) -> None:
+    folder, _ = checkpoint("stable_diffusion")
+    pipeline = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+    options: dict[str, Any] = {"num_inference_steps": 3, "output_type": "pt"}
+    both = pipeline(["a cat", "a dog"], generator=[generator(1), generator(2)], **options).images
+    alone = pipeline("a dog", generator=generator(2), **options).images
+    assert (both[1] - alone[0]).abs().max() < TOLERANCE
+
+
+def test_eta_draws_noise_in_ddim(checkpoint: Any) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline", "DDIMScheduler")
+    name = "StableDiffusionPipeline"
+    options: dict[str, Any] = {"scheduler": "DDIMScheduler", "prompt": "a cat", "eta": 0.7}
+    assert difference(oracle, folder, name, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize("scheduler", ["PNDMScheduler", "EulerAncestralDiscreteScheduler"])
+@pytest.mark.parametrize("size", [(64, 64), (75, 90)])
+def test_image_to_image_equals_diffusers(
+    checkpoint: Any, scheduler: str, size: tuple[int, int]
+) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    name = "StableDiffusionImg2ImgPipeline"
+    oracle = oracle_of(folder, made, name, scheduler)
+    options: dict[str, Any] = {"image": picture(*size), "strength": 0.65, "prompt": "a cat"}
+    options |= {"num_inference_steps": 6, "num_images_per_prompt": 2}
+    assert difference(oracle, folder, name, scheduler=scheduler, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize("form", ["tensor", "array", "latents"])
+def test_pictures_may_be_tensors_arrays_and_latents(checkpoint: Any, form: str) -> None:
+    folder, made = checkpoint("stable_diffusion")
+    name = "StableDiffusionImg2ImgPipeline"
+    pixels = np.asarray(picture()).astype(np.float32) / 255
+    image: Any = {
+        "tensor": torch.tensor(pixels).permute(2, 0, 1)[None] * 2 - 1,
+        "array": pixels[None],
+        "latents": torch.randn(1, 4, 16, 16, generator=generator(4)),
+    }[form]
+    oracle = oracle_of(folder, made, name)
+    assert difference(oracle, folder, name, image=image, prompt="a cat") < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["stable_diffusion", "inpainting"])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("scheduler", ["PNDMScheduler", "EulerAncestralDiscreteScheduler"])
+def test_inpainting_equals_diffusers(
+    checkpoint: Any, kind: str, strength: float, scheduler: str
+) -> None:
+    folder, made = checkpoint(kind)
+    name = "StableDiffusionInpaintPipeline"
+    oracle = oracle_of(folder, made, name, scheduler)
+    options: dict[str, Any] = {"image": picture(50, 60), "mask_image": mask(50, 60)}
+    options |= {"prompt": "a cat", "strength": strength, "num_inference_steps": 5}
+    found = difference(oracle, folder, name, scheduler=scheduler, **options)
+    assert found < TOLERANCE
+
+
+def test_depth_to_image_equals_diffusers(checkpoint: Any) -> None:
+    folder, made = checkpoint("depth")
+    name = "StableDiffusionDepth2ImgPipeline"
+    options: dict[str, Any] = {"image": picture(70, 66), "prompt": "a cat"}
+    assert difference(made, folder, name, **options) < TOLERANCE
+
+
+def test_a_depth_map_of_ones_own_is_taken(checkpoint: Any) -> None:
+    folder, made = checkpoint("depth")
+    name = "StableDiffusionDepth2ImgPipeline"
+    depth = torch.rand(1, 40, 48, generator=generator())
+    options: dict[str, Any] = {"image": picture(64, 64), "prompt": "a cat", "depth_map": depth}
+    assert difference(made, folder, name, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"controlnet_conditioning_scale": 0.6, "guidance_scale": 1.0},
+        {"control_guidance_start": 0.3, "control_guidance_end": 0.8},
+        {"guess_mode": True},
+    ],
+    ids=["plain", "unguided", "window", "guess"],
+)
+def test_controlnet_equals_diffusers(checkpoint: Any, arguments: dict[str, Any]) -> None:
+    folder, made = checkpoint("controlled")
+    name = "StableDiffusionControlNetPipeline"
+    options: dict[str, Any] = {"image": picture(72, 64), "prompt": "a cat"} | arguments
+    net = {"controlnet": folder / "controlnet"}
+    assert difference(made, folder, name, ours=net, **options) < TOLERANCE
+
+
+def test_two_controlnets_add_up(checkpoint: Any) -> None:
+    folder, made = checkpoint("controlled")
+    name = "StableDiffusionControlNetPipeline"
+    oracle = oracle_of(folder, made, name, controlnet=[made.controlnet, made.controlnet])
+    net = {"controlnet": [folder / "controlnet", made.controlnet]}
+    options: dict[str, Any] = {"image": [picture(), picture(seed=1)], "prompt": "a cat"}
+    options |= {"controlnet_conditioning_scale": [0.4, 0.8], "control_guidance_end": [1.0, 0.5]}
+    assert difference(oracle, folder, name, ours=net, **options) < TOLERANCE
+
+
+def test_what_the_safety_checker_objects_to_is_black(checkpoint: Any) -> None:
+    folder, made = checkpoint("checked")
+    pipeline = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+    options: dict[str, Any] = {"num_inference_steps": 2, "output_type": "np"}
+    found = pipeline("a cat", generator=generator(), **options)
+    wanted = made("a cat", generator=generator(), **options)
+    assert found.nsfw_content_detected == wanted.nsfw_content_detected == [True]
+    assert not found.images.any()
+    free = graphdiff.StableDiffusionPipeline.from_pretrained(
+        folder, cache=False, safety_checker=None
+    )("a cat", generator=generator(), **options)
+    assert free.nsfw_content_detected is None
+    assert free.images.any()

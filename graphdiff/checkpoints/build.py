@@ -44,7 +44,7 @@ def built(
     """
     import torch
 
-    from graphdiff import models
+    import graphdiff.models as models  # the module alone: keys hold the source of what is imported
     from graphdiff.models.base import without_memory
 
     check_device(device)

@@ -118,7 +118,13 @@ class UNet:
 
     @property
     def latent_channels(self) -> int:
-        """Channels of the latents that it denoises, which are those that come out."""
+        """Channels of the sample that it denoises.
+
+        Where text guides it, those that come out, since more go in for inpainting and the like;
+        else those that go in, since more come out where it predicts its variance too.
+        """
+        if isinstance(self.config, UNet2DConfig):
+            return self.config.in_channels
         return self.config.out_channels
 
     @property

@@ -105,6 +105,7 @@ def test_the_page_does_what_it_says(
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("GRAPHDIFF_CACHE", environment["GRAPHDIFF_CACHE"])
     namespace: dict[str, Any] = {"__name__": "__page__"}
     for block in blocks(page):

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Final
 
-from graphdiff.graph.literals import inferred_type
+from graphdiff.graph.inputs import inferred_type
 from graphdiff.graph.names import escape, write_text
 from graphdiff.graph.scalars import MAX_DIGITS, plain_scalar
 from graphdiff.graph.spec import (

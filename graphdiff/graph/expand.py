@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
-from graphdiff.graph.data import is_mapping, is_sequence
-from graphdiff.graph.literals import LiteralError, UnknownTypeError, convert, input_annotation
-from graphdiff.graph.names import did_you_mean, text_of
+from graphdiff.graph.hold import Holder
+from graphdiff.graph.inputs import UnknownTypeError, input_annotation
+from graphdiff.graph.literals import LiteralError, convert
+from graphdiff.graph.names import did_you_mean
 from graphdiff.graph.order import has_refs
 from graphdiff.graph.parts import resolve
 from graphdiff.graph.registry import Registry
+from graphdiff.graph.rewrite import (
+    Find,
+    map_element,
+    map_loop_ends,
+    map_value,
+    map_values,
+    outputs_finder,
+    qualified,
+    renamer,
+)
 from graphdiff.graph.spec import (
     MISSING,
     Call,
     Diagnostic,
     Element,
     Graph,
-    If,
     Loop,
     Part,
     Ref,
-    Text,
     Value,
-    Values,
     WorkflowError,
 )
-
-Find = Callable[[Ref, int], Value]
-"""What stands for a reference at a depth of loops; MISSING leaves it."""
-
-_WORDS = ("item", "index", "carry")
 
 
 def expand(graph: Graph, registry: Registry, node: str | None = None) -> Graph:
@@ -66,7 +68,7 @@ class _Expander:
 
     def graph(self) -> Graph:
         nodes, outputs = self.scope(self.whole.nodes, "", self.whole.folder)
-        changed = _map_values(self.whole.outputs, _finder(outputs, ""), 0)
+        changed = map_values(self.whole.outputs, outputs_finder(outputs, ""), 0)
         return replace(self.whole, nodes=nodes, outputs=changed)
 
     def scope(
@@ -85,21 +87,22 @@ class _Expander:
                     continue
             if isinstance(element, Loop):
                 body, given = self.scope(element.nodes, name, folder)
-                find = _finder(given, name)
-                element = _map_loop_ends(replace(element, nodes=body), find, 0)
+                find = outputs_finder(given, name)
+                element = map_loop_ends(replace(element, nodes=body), find, 0)
             found[name] = element
-        find = _finder(outputs, loop)
-        return {name: map_element(e, find, 0) for name, e in found.items()}, outputs
+        outputs = _settled(outputs, loop)
+        return self.written(found, outputs_finder(outputs, loop)), outputs
 
     def part(
         self, name: str, part: Part, loop: str, folder: Path | None
     ) -> tuple[dict[str, Element], Mapping[str, Value]]:
         """A part's nodes and what its outputs are, said in the scope around it."""
-        self.taken.discard(name)
         inner = part.graph
         only = len(inner.nodes) == 1
+        if not only:
+            self.taken.discard(name)
         tops = {own: name if only else self.free(own, name) for own in inner.nodes}
-        nodes, outputs = self.renamed(inner.nodes, tops, name), _rename(inner.outputs, tops)
+        nodes = self.renamed(inner.nodes, tops, name)
         if inner.folder != folder:
             nodes = {n: self.moved(e, inner.folder) for n, e in nodes.items()}
         inputs = {
@@ -111,14 +114,21 @@ class _Expander:
             if ref.path[0] != "inputs" or len(ref.path) != 2:
                 return MISSING
             value = inputs.get(ref.path[1], MISSING)
-            return _qualified(value, loop) if depth else value
+            return qualified(value, loop) if depth else value
 
-        written = {n: map_element(e, find, 0) for n, e in nodes.items()}
+        written = self.written(nodes, find)
+        outputs = map_values(map_values(inner.outputs, renamer(tops), 0), find, 0)
         if self.node is None:
             below, given = self.scope(written, loop, folder)
             written = dict(below)
-            outputs = _map_values(outputs, _finder(given, loop), 0)
-        return written, _map_values(outputs, find, 0)
+            outputs = map_values(outputs, outputs_finder(given, loop), 0)
+        return written, outputs
+
+    def written(self, nodes: Mapping[str, Element], find: Find) -> dict[str, Element]:
+        """Nodes with their references replaced, after those that hold what goes into paths."""
+        holder = Holder(self.registry, find, self.free)
+        found = {n: map_element(holder.element(e), find, 0) for n, e in nodes.items()}
+        return {**holder.held, **found}
 
     def argument(self, part: Part, name: str, folder: Path | None) -> Value:
         """What an input of a part is, converted to its declared type as a run would."""
@@ -143,16 +153,16 @@ class _Expander:
             if isinstance(element, Loop):
                 inside = {n: self.free(n, part) for n in element.nodes}
                 body = self.renamed(element.nodes, {**names, **inside}, part)
-                find = _renamer({**names, **inside})
+                find = renamer({**names, **inside})
                 element = replace(
                     element,
-                    over=_map_value(element.over, _renamer(names), 0),
-                    carry=_map_values(element.carry, _renamer(names), 0),
+                    over=map_value(element.over, renamer(names), 0),
+                    carry=map_values(element.carry, renamer(names), 0),
                     nodes=body,
                 )
-                element = _map_loop_ends(element, find, 0)
+                element = map_loop_ends(element, find, 0)
             else:
-                element = map_element(element, _renamer(names), 0)
+                element = map_element(element, renamer(names), 0)
             found[names[own]] = element
         return found
 
@@ -184,121 +194,18 @@ class _Expander:
         return replace(element, args=args)
 
 
-def map_element(element: Element, find: Find, depth: int) -> Element:
-    """An element with its references replaced."""
-    if isinstance(element, (Call, Part)):
-        return replace(element, args=_map_values(element.args, find, depth))
-    if isinstance(element, If):
-        test, then, otherwise = (
-            _map_value(value, find, depth)
-            for value in (element.test, element.then, element.otherwise)
-        )
-        return If(test, then, otherwise)
-    element = replace(
-        element,
-        over=_map_value(element.over, find, depth),
-        carry=_map_values(element.carry, find, depth),
-        nodes={n: map_element(e, find, depth + 1) for n, e in element.nodes.items()},
-    )
-    return _map_loop_ends(element, find, depth + 1)
-
-
-def _map_loop_ends(loop: Loop, find: Find, depth: int) -> Loop:
-    """A loop with the references replaced that are made at the end of a pass."""
-    following: Ref | Values
-    if isinstance(loop.next, Ref):
-        each = {n: Ref((*loop.next.path, n)) for n in loop.carry}
-        moved = {n: find(ref, depth) for n, ref in each.items()}
-        names = {new.path[:-1] for new in moved.values() if isinstance(new, Ref)}
-        if all(new is MISSING for new in moved.values()):
-            following = loop.next
-        elif len(names) == 1 and all(
-            isinstance(new, Ref) and new.path[-1] == n for n, new in moved.items()
-        ):
-            following = Ref(names.pop())  # one node still gives them all
-        else:
-            following = {n: each[n] if new is MISSING else new for n, new in moved.items()}
-    else:
-        following = _map_values(loop.next, find, depth)
-    until = None if loop.until is None else _map_value(loop.until, find, depth)
-    return replace(
-        loop,
-        next=following,
-        collect=_map_values(loop.collect, find, depth),
-        until=until if isinstance(until, Ref) else None if until in (None, False) else loop.until,
-    )
-
-
-def _map_values(values: Values, find: Find, depth: int) -> dict[str, Value]:
-    return {name: _map_value(value, find, depth) for name, value in values.items()}
-
-
-def _map_value(value: Value, find: Find, depth: int) -> Value:
-    if isinstance(value, Ref):
-        found = find(value, depth)
-        return value if found is MISSING else found
-    if isinstance(value, Text):
-        return _joined(
-            [p if isinstance(p, str) else _map_value(p, find, depth) for p in value.parts]
-        )
-    if is_sequence(value):
-        return [_map_value(item, find, depth) for item in value]
-    if is_mapping(value):
-        return _map_values(value, find, depth)
-    return value
-
-
-def _joined(parts: list[Any]) -> str | Text:
-    """Text of parts, of which those that became literals are part of the text."""
-    merged: list[str | Ref] = []
-    for part in parts:
-        pieces = part.parts if isinstance(part, Text) else (part,)
-        for piece in pieces:
-            new = piece if isinstance(piece, Ref) else text_of(piece)
-            if isinstance(new, str) and merged and isinstance(merged[-1], str):
-                merged[-1] += new
-            elif new != "":
-                merged.append(new)
-    if all(isinstance(part, str) for part in merged):
-        return "".join(cast("list[str]", merged))
-    return Text(tuple(merged))
-
-
-def _finder(outputs: Mapping[str, Mapping[str, Value]], loop: str) -> Find:
-    """Finds what stands for the outputs of parts that were written out."""
-
-    def find(ref: Ref, depth: int) -> Value:
-        given = outputs.get(ref.path[0])
-        if given is None:
-            return MISSING
-        if len(ref.path) == 1 and len(given) == 1:
-            value = next(iter(given.values()))
-        else:
-            value = given.get(ref.path[1], MISSING) if len(ref.path) == 2 else MISSING
-        return _qualified(value, loop) if depth else value
-
-    return find
-
-
-def _renamer(names: Mapping[str, str]) -> Find:
-    def find(ref: Ref, depth: int) -> Value:
-        new = names.get(ref.path[0]) if ref.path else None
-        return MISSING if new is None else Ref((new, *ref.path[1:]))
-
-    return find
-
-
-def _rename(values: Values, names: Mapping[str, str]) -> dict[str, Value]:
-    return _map_values(values, _renamer(names), 0)
-
-
-def _qualified(value: Value, loop: str) -> Value:
-    """A value said inside of a further loop, where `$item` would be that loop's."""
-
-    def find(ref: Ref, depth: int) -> Value:
-        return Ref((loop, *ref.path)) if loop and ref.path[0] in _WORDS else MISSING
-
-    return _map_value(value, find, 0)
+def _settled(
+    outputs: Mapping[str, Mapping[str, Value]], loop: str
+) -> dict[str, Mapping[str, Value]]:
+    """The outputs of parts, with those that one part hands on from another said directly."""
+    found = dict(outputs)
+    for _ in outputs:  # the longest chain goes through all of them
+        find = outputs_finder(found, loop)
+        new = {name: map_values(given, find, 0) for name, given in found.items()}
+        if new == found:
+            break
+        found = dict[str, Mapping[str, Value]](new)
+    return found
 
 
 def _names(nodes: Mapping[str, Element]) -> list[str]:

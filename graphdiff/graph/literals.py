@@ -5,28 +5,28 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar, get_args, get_origin
 
+from graphdiff.graph.annotations import (
+    NONE,
+    is_list,
+    is_map,
+    is_union,
+    resolve,
+)
+from graphdiff.graph.constraints import Choices, bounds, constraints, violated
 from graphdiff.graph.data import is_mapping, is_sequence
-from graphdiff.graph.node import InputFile
-from graphdiff.graph.spec import MISSING, Input
-from graphdiff.graph.types import NONE, is_list, is_map, is_union, resolve, show, type_name, union
+from graphdiff.graph.inputs import input_annotation
+from graphdiff.graph.spec import MISSING
+from graphdiff.graph.types import show, type_name
+
+__all__ = ["Converter", "LiteralError", "convert", "converter", "input_annotation"]
 
 Converter = Callable[[object], object]
-
-SCALARS: Final[Mapping[str, Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "path": InputFile,
-}
-"""The types of inputs that a file can hold, by name; every other type is a wire's."""
 
 _EXACT_INT: Final = 2**53
 _converters: dict[Any, Converter] = {}
@@ -46,10 +46,6 @@ class LiteralError(ValueError):
         self.message = message
         self.help = help
         super().__init__(message)
-
-
-class UnknownTypeError(LookupError):
-    """The declared type of an input names no type. Its argument is the name."""
 
 
 def convert(value: object, annotation: Any) -> object:  # noqa: ANN401 - annotations
@@ -74,105 +70,6 @@ def converter(annotation: Any) -> Converter:  # noqa: ANN401 - annotations are a
     if found is None:
         found = _converters[annotation] = _make(annotation)
     return found
-
-
-def input_annotation(declared: Input, types: Mapping[str, type] | None = None) -> Any:  # noqa: ANN401
-    """The annotation that says what an input's declaration does.
-
-    Args:
-        declared: The declaration.
-        types: Wire types by name, as `Registry.types` has them.
-
-    Raises:
-        UnknownTypeError: the type is none of these and no scalar.
-    """
-    plain = _named_type(declared.type.strip(), types or {})
-    marks: list[object] = []
-    if declared.choices and all(type(choice) is plain for choice in declared.choices):
-        plain = typing.Literal[declared.choices] if plain in (str, int, bool) else plain
-    if declared.choices is not None:
-        marks.append(Choices(declared.choices))
-    if declared.min is not None or declared.max is not None:
-        marks.append(Bounds(declared.min, declared.max))
-    annotation: Any = typing.Annotated[(plain, *marks)] if marks else plain
-    return typing.Optional[annotation] if declared.optional else annotation  # noqa: UP045
-
-
-def inferred_type(default: Any) -> str | None:  # noqa: ANN401 - any literal
-    """The type of an input by its default; None where the default does not tell."""
-    if isinstance(default, bool):
-        return "bool"
-    for kind in (int, float, str):
-        if isinstance(default, kind):
-            return kind.__name__
-    if isinstance(default, Path):
-        return "path"
-    if isinstance(default, (list, tuple)) and default:
-        kinds = {inferred_type(item) for item in default}  # pyright: ignore
-        if kinds == {"int", "float"}:
-            return "[float]"
-        only = kinds.pop() if len(kinds) == 1 else None
-        return f"[{only}]" if only else None
-    return None
-
-
-class Choices:
-    """A constraint: one of a few values."""
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        self.values = values
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Choices) and repr(self.values) == repr(other.values)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.values))
-
-
-class Bounds:
-    """A constraint: a number between two others, both allowed."""
-
-    __slots__ = ("ge", "le")
-
-    def __init__(self, ge: float | None, le: float | None) -> None:
-        self.ge = ge
-        self.le = le
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bounds) and (self.ge, self.le) == (other.ge, other.le)
-
-    def __hash__(self) -> int:
-        return hash((self.ge, self.le))
-
-
-def constraints(annotation: Any) -> list[Any]:  # noqa: ANN401 - annotations are any object
-    """The marks of `Annotated[...]`, with those inside pydantic's `Field(...)` taken out of it."""
-    found: list[Any] = []
-    if get_origin(annotation) is typing.Annotated:
-        for mark in annotation.__metadata__:
-            found += mark.metadata if type(mark).__name__ == "FieldInfo" else [mark]
-    return found
-
-
-_BOUNDS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
-    "ge": (operator.ge, "at least"),
-    "gt": (operator.gt, "more than"),
-    "le": (operator.le, "at most"),
-    "lt": (operator.lt, "less than"),
-}
-
-
-def bounds(marks: Sequence[Any]) -> dict[str, Any]:
-    """The constraints by name: ge, gt, le, lt, multiple_of, min_length, max_length, pattern."""
-    names = (*_BOUNDS, "multiple_of", "min_length", "max_length", "pattern")
-    return {
-        name: value
-        for mark in marks
-        for name in names
-        if (value := getattr(mark, name, None)) is not None
-    }
 
 
 def _make(annotation: Any) -> Converter:  # noqa: ANN401 - annotations are any object
@@ -438,34 +335,12 @@ def _by_pydantic(plain: Any, value: object) -> object:  # noqa: ANN401 - annotat
 def _bounded(inner: Converter, limits: dict[str, Any], plain: Any) -> Converter:  # noqa: ANN401
     def to_bounded(value: object) -> object:
         converted = inner(value)
-        if converted is not None and (wish := _violated(converted, limits)) is not None:
+        if converted is not None and (wish := violated(converted, limits)) is not None:
             message = f"wants {type_name(plain)} {wish}, got {show(value)}"
             raise LiteralError("out-of-bounds", message)
         return converted
 
     return to_bounded
-
-
-def _violated(value: Any, limits: dict[str, Any]) -> str | None:  # noqa: ANN401 - any literal
-    """What a value should be and is not."""
-    within = all(test(value, limits[name]) for name, (test, _) in _BOUNDS.items() if name in limits)
-    if not within:
-        return " and ".join(f"{_BOUNDS[n][1]} {limits[n]}" for n in _BOUNDS if n in limits)
-    step = limits.get("multiple_of")
-    if step is not None and value % step:
-        return f"that is a multiple of {step}"
-    low, high = limits.get("min_length"), limits.get("max_length")
-    if low is not None and len(value) < low:
-        return f"of length at least {low}"
-    if high is not None and len(value) > high:
-        return f"of length at most {high}"
-    pattern = limits.get("pattern")
-    if pattern is not None:
-        import re
-
-        if re.search(pattern, value) is None:
-            return f"that matches {getattr(pattern, 'pattern', pattern)}"
-    return None
 
 
 def _wrong(wanted: str, value: object, help: str | None = None) -> LiteralError:
@@ -501,17 +376,3 @@ def _is_number(value: object) -> bool:
     from numbers import Real
 
     return isinstance(value, Real)
-
-
-def _named_type(name: str, wires: Mapping[str, type]) -> Any:  # noqa: ANN401 - an annotation
-    if name.startswith("[") and name.endswith("]"):
-        inner = _named_type(name[1:-1].strip(), wires)
-        return types.GenericAlias(list, (inner,))
-    if name in SCALARS:
-        return SCALARS[name]
-    if name in wires:
-        return wires[name]
-    members = [member.strip() for member in name.split("|")]
-    if len(members) > 1:
-        return union(_named_type(member, wires) for member in members)
-    raise UnknownTypeError(name)

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from graphdiff.graph.annotations import accepts_none, strip_annotated
+from graphdiff.graph.docstrings import argument_help
+from graphdiff.graph.path_markers import InputFile, Locator, OutputFile, PathMarker, path_kind
+
+__all__ = [
+    "INJECTED",
+    "Batched",
+    "CachePolicy",
+    "DeclarationError",
+    "InputFile",
+    "Locator",
+    "Node",
+    "OutputFile",
+    "Outputs",
+    "Param",
+    "PathMarker",
+    "Port",
+    "Settings",
+    "WireError",
+    "accepts_none",
+    "node",
+    "path_kind",
+    "strip_annotated",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 CachePolicy = Literal["auto", "always", "memory", "never"]
-
-
-class PathMarker:
-    """Marks a path parameter: the engine makes it absolute, and may read or name files by it.
-
-    Args:
-        kind: `"read"`: a file whose content, not its name, is in the key. `"name"`: the name of a
-            thing that may be a path (a checkpoint): made absolute where it is written as a path or
-            a file of that name exists beside the workflow. `"write"`: a path under the output
-            folder; what is inserted into its text is made one safe component.
-    """
-
-    __slots__ = ("kind",)
-
-    def __init__(self, kind: Literal["read", "name", "write"]) -> None:
-        self.kind: Literal["read", "name", "write"] = kind
-
-
-InputFile = typing.Annotated[Path, PathMarker("read")]
-"""A file that a node reads: absolute at run time, keyed by the hash of its bytes."""
-
-Locator = typing.Annotated[str, PathMarker("name")]
-"""A name that may be a path: a bundled checkpoint, a folder, a file or a hub id."""
-
-OutputFile = typing.Annotated[str, PathMarker("write")]
-"""Where an effect writes: a path relative to the output folder, which it cannot leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +242,7 @@ class Node(Generic[P, R]):
     @cached_property
     def params(self) -> Mapping[str, Param]:
         """The inputs by name, in order, without those that the engine injects."""
-        helps = _argument_help(self.fn.__doc__ or "")
+        helps = argument_help(self.fn.__doc__ or "")
         return {
             p.name: Param(
                 p.name,
@@ -322,37 +320,6 @@ def node(
     return declare if fn is None else declare(fn)
 
 
-def accepts_none(annotation: Any) -> bool:  # noqa: ANN401 - annotations are any object
-    """Whether None is a value of the annotated type."""
-    plain = strip_annotated(annotation)
-    if plain is None or plain is type(None) or plain is Any:
-        return True
-    if get_origin(plain) in (typing.Union, types.UnionType):
-        return any(accepts_none(member) for member in get_args(plain))
-    return False
-
-
-def strip_annotated(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any object
-    """The type inside `Annotated[...]`."""
-    while get_origin(annotation) is typing.Annotated:
-        annotation = get_args(annotation)[0]
-    return annotation
-
-
-def path_kind(annotation: Any) -> str | None:  # noqa: ANN401 - annotations are any object
-    """The kind of the `PathMarker` in an annotation, also inside `... | None` and `list[...]`."""
-    if get_origin(annotation) is typing.Annotated:
-        inner, *marks = get_args(annotation)
-        for mark in marks:
-            if isinstance(mark, PathMarker):
-                return mark.kind
-        return path_kind(inner)
-    for member in get_args(annotation):
-        if (kind := path_kind(member)) is not None:
-            return kind
-    return None
-
-
 def _refuse_undeclared(name: str, fn: Callable[..., Any]) -> None:
     annotations = inspect.get_annotations(fn)
     for parameter in inspect.signature(fn).parameters.values():
@@ -364,21 +331,3 @@ def _refuse_undeclared(name: str, fn: Callable[..., Any]) -> None:
             raise DeclarationError(f"node {name}: parameter {parameter.name!r} needs an annotation")
     if "return" not in annotations:
         raise DeclarationError(f"node {name}: the result needs an annotation, as in `-> Latents`")
-
-
-def _argument_help(docstring: str) -> dict[str, str]:
-    """The Args section of a Google-style docstring, by name."""
-    helps: dict[str, str] = {}
-    lines = inspect.cleandoc(docstring).splitlines()
-    if "Args:" not in lines:
-        return helps
-    current = ""
-    for line in lines[lines.index("Args:") + 1 :]:
-        if line and not line.startswith(" "):
-            break
-        if line.startswith("    ") and not line.startswith("     "):
-            current, _, text = line.strip().partition(":")
-            helps[current] = text.strip()
-        elif line.strip() and current:
-            helps[current] += " " + line.strip()
-    return helps

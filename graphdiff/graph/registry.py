@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, get_args
 
+from graphdiff.graph.installed import entry_points_of
 from graphdiff.graph.node import Node
 
 GROUP: Final = "graphdiff.nodes"
@@ -112,7 +112,7 @@ def load_registry(extra: Sequence[Path] = ()) -> Registry:
 
 @cache
 def _installed() -> Registry:
-    names = {point.value.partition(":")[0] for point in entry_points(group=GROUP)}
+    names = {value.partition(":")[0] for value in entry_points_of(GROUP)}
     if importlib.util.find_spec(BUILT_IN) is not None:
         names.add(BUILT_IN)  # in a source tree that is not installed
     modules: list[ModuleType] = []

@@ -8,18 +8,19 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar, get_args, get_origin
 
-from graphdiff.graph.literals import (
-    SCALARS,
-    Choices,
-    UnknownTypeError,
-    bounds,
-    constraints,
-    input_annotation,
+from graphdiff.graph.annotations import (
+    NONE,
+    is_list,
+    is_map,
+    is_union,
+    resolve,
 )
+from graphdiff.graph.constraints import Choices, bounds, constraints
+from graphdiff.graph.inputs import SCALARS, UnknownTypeError, input_annotation
 from graphdiff.graph.node import Node
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import FORMAT_VERSION, MISSING, Graph
-from graphdiff.graph.types import NONE, is_list, is_map, is_union, resolve, type_name
+from graphdiff.graph.types import type_name
 
 Schema = dict[str, Any]
 

@@ -95,15 +95,15 @@ def read_text(path: Path) -> str:
     except IsADirectoryError:
         files = sorted(p.name for p in path.glob("*.yaml"))
         hint = f"name a file in it, such as {path / files[0]}" if files else None
-        raise _refusal("unreadable-file", f"{name} is a directory", name, hint) from None
+        raise _refusal("unreadable-file", f"{name} is a directory", hint) from None
     except FileNotFoundError:
-        raise _refusal("unreadable-file", f"there is no file {name}", name, _near(path)) from None
+        raise _refusal("unreadable-file", f"there is no file {name}", _near(path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refusal("unreadable-file", f"{name} cannot be read: {reason}", name) from None
+        raise _refusal("unreadable-file", f"{name} cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         limit = f"more than {MAX_BYTES // 2**20} MiB, which is no workflow"
-        raise _refusal("file-too-large", f"{name} has {limit}", name)
+        raise _refusal("file-too-large", f"{name} has {limit}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -267,12 +267,14 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source) -> Diagnostic:
     for pattern, text in _HINTS:
         if character and re.match(pattern, character) and "token" in problem:
             hint = text
+    if character == "-" and "block mapping" in (error.context or ""):
+        hint = "a list item (- ...) stands among the names of a map: write name: ..."
     if error.context and error.context_mark and error.context_mark.line != mark.line:
         problem += f" ({error.context} that began in line {error.context_mark.line + 1})"
     return Diagnostic("yaml-syntax", problem, place=place, help=hint)
 
 
-def _refusal(code: str, message: str, file: str, help: str | None = None) -> WorkflowError:
+def _refusal(code: str, message: str, help: str | None = None) -> WorkflowError:
     return WorkflowError((Diagnostic(code, message, place=None, help=help),))
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from graphdiff.graph.build import Graph, Loop, output
 from graphdiff.graph.check import check, checked, load
-from graphdiff.graph.codes import CODES
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Call, WorkflowError
 from graphdiff.graph.spec import Graph as GraphSpec
@@ -135,6 +134,7 @@ SOUND = "nodes:\n  a: {type: Paint, size: 2}\n"
         ("yaml-syntax", "nodes: {a: {type: One}"),
         ("yaml-syntax", "nodes: {a: {type: Anything, value: !x 3}}"),
         ("yaml-syntax", "nodes:\n\ta: {type: One}"),
+        ("yaml-syntax", "nodes:\n  a: {type: One}\n  - b"),
         ("yaml-syntax", "nodes: {a: {type: Anything, value: *x}}"),
         ("unknown-type", "inputs: {a: {type: integer}}\nnodes: {a: {type: One}}"),
         ("wrong-input", "inputs: {a: {type: str, min: 3}}\nnodes: {a: {type: One}}"),
@@ -378,18 +378,10 @@ def test_load_raises_every_mistake_at_once(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_nodes_in_a_chain_are_checked_without_recursion() -> None:
-    nodes = {"n0": Call("One", {})} | {
-        f"n{i}": Call("Same", {"value": f"$n{i - 1}"}) for i in range(1, 10)
-    }
     text = "nodes:\n  n0: {type: One}\n" + "".join(
         f"  n{i}: {{type: Same, value: $n{i - 1}}}\n" for i in range(1, 10_000)
     )
     assert mistakes(text) == []
-    assert len(nodes) == 10
-
-
-def test_every_code_has_a_line_that_says_what_it_is() -> None:
-    assert all(line.endswith(".") and len(line) < 100 for line in CODES.values())
 
 
 def test_picture_is_a_type_of_the_registry() -> None:

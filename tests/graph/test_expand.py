@@ -4,17 +4,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from graphdiff.engine.outputs import safe_component
+from graphdiff.engine.session import plan, run
 from graphdiff.graph.check import check
 from graphdiff.graph.expand import expand
+from graphdiff.graph.hold import _is_safe  # pyright: ignore[reportPrivateUsage]
+from graphdiff.graph.node import OutputFile, Outputs, node
 from graphdiff.graph.parts import resolve
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Graph, WorkflowError
+from graphdiff.graph.spec import Call, Graph, If, Part, Ref, WorkflowError
 from graphdiff.graph.yaml import draft_text, dump, parse
-from tests.graph.toys import REGISTRY
+from tests.graph.toys import REGISTRY, Picture
 
 WALK = """\
 graphdiff: 1
@@ -142,3 +149,123 @@ def test_parts_in_parts_are_written_out_too(registry: Registry, tmp_path: Path) 
     graph = expanded("nodes: {o: {type: Outer, m: 2}, p: {type: Add, a: $o}}", more)
     assert {type(element).__name__ for element in graph.nodes.values()} == {"Call"}
     assert len(graph.nodes) == 5
+
+
+def test_an_input_of_the_graph_is_not_taken_for_one_of_a_part(
+    registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "outer.yaml").write_text(
+        "graphdiff: 1\ninputs: {plan: {type: Plan}, a: {type: int}, k: {type: int}}\n"
+        "nodes: {w: {type: WalkPlan, plan: $inputs.plan, start: $inputs.a}}\n"
+        "outputs: {start: $w.start}\n"
+    )
+    more = Registry.of(
+        *registry.nodes.values(), parts={**registry.parts, "Outer": tmp_path / "outer.yaml"}
+    )
+    graph = expanded(
+        "inputs: {k: 3}\nnodes:\n  plan: {type: MakePlan, steps: 3}\n"
+        "  o: {type: Outer, plan: $plan, a: $inputs.k, k: 5}\n"
+        "  last: {type: Add, a: $o}\n",
+        more,
+    )
+    assert graph.nodes["last"] == Call("Add", {"a": Ref(("inputs", "k"))})
+
+
+SAVED = """\
+graphdiff: 1
+inputs: {title: {type: str}}
+nodes:
+  picture: {type: Paint, size: 2}
+  inserted: {type: Write, picture: $picture, path: "${inputs.title}.txt"}
+  alone: {type: Write, picture: $picture, path: $inputs.title}
+  loop:
+    type: Loop
+    over: 2
+    nodes: {each: {type: Write, picture: $picture, path: "${inputs.title}-${index}"}}
+    collect: {paths: $each}
+outputs: {title: $inputs.title, path: "x/${inputs.title}"}
+"""
+
+
+@node(effect=True)
+def Write(picture: Picture, path: OutputFile, outputs: Outputs) -> Path:
+    """Write a file."""
+    return outputs.write(path, path.encode())
+
+
+def ran(
+    graph: Graph, registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], list[str]]:
+    """The keys of the nodes' calls, and the files that a run wrote."""
+    monkeypatch.setenv("GRAPHDIFF_CACHE", str(folder / "cache"))
+    inputs = {"k": "p/q"} if "k" in graph.inputs else {}
+    calls = plan(graph, inputs, registry=registry, output_dir=folder).calls
+    results = run(graph, inputs, registry=registry, output_dir=folder / "files")
+    assert results.files
+    files = sorted(path.relative_to(folder / "files").as_posix() for path in results.files)
+    return sorted(call.key for call in calls), files
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "a red apple",
+        "a/b",
+        "a.",
+        "x" * 200,
+        "$inputs.k",
+        "u/${inputs.k}",
+        "t-${inputs.k}",
+        "$other.title",
+        "$other.path",
+    ],
+)
+def test_files_and_keys_are_those_of_the_original(
+    title: str, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "saved.yaml").write_text(SAVED)
+    more = Registry.of(Write, *registry.nodes.values(), parts={"Saved": tmp_path / "saved.yaml"})
+    graph = parse(
+        "graphdiff: 1\ninputs: {k: z}\nnodes:\n"
+        f"  s: {{type: Saved, title: {json.dumps(title)}}}\n"
+        "  other: {type: Saved, title: v/w}\n"
+        '  after: {type: Write, picture: {pixels: [1]}, path: "${s.title}-${s.path}.txt"}\n'
+    ).graph
+    written = expand(graph, more)
+    assert check(written, more) == ()
+    again = parse(dump(written)).graph
+    assert not any(isinstance(element, Part) for element in again.nodes.values())
+    original = ran(resolve(graph, more), more, tmp_path / "original", monkeypatch)
+    assert ran(again, more, tmp_path / "expanded", monkeypatch) == original
+
+
+def test_text_that_is_safe_in_a_path_is_written_into_it(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "saved.yaml").write_text(SAVED)
+    more = Registry.of(Write, *registry.nodes.values(), parts={"Saved": tmp_path / "saved.yaml"})
+    graph = expanded("nodes: {s: {type: Saved, title: a red apple}}", more)
+    assert graph.nodes["inserted"] == Call(
+        "Write", {"picture": Ref(("picture",)), "path": "a red apple.txt"}
+    )
+    graph = expanded("nodes: {s: {type: Saved, title: a/b}}", more)
+    assert graph.nodes["title_text"] == If(True, "a/b", "")
+
+
+@given(st.text(max_size=120))
+@example("con")
+@example("COM1.txt")
+@example("nul .a")
+@example("a  b")
+def test_what_counts_as_safe_stays_as_it_is(text: str) -> None:
+    assert not _is_safe(text) or safe_component(text) == text
+
+
+def test_what_one_part_hands_on_from_another_is_said_directly(registry: Registry) -> None:
+    graph = expanded(
+        "nodes:\n  plan: {type: MakePlan, steps: 3}\n"
+        "  last: {type: Add, a: $w.start}\n"
+        "  w: {type: WalkPlan, plan: $plan, start: $v.start}\n"
+        "  v: {type: WalkPlan, plan: $plan, start: $t}\n"
+        "  t: {type: Two, n: 4}\n",
+        registry,
+    )
+    assert graph.nodes["last"] == Call("Add", {"a": Ref(("c",))})

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from graphdiff.graph.literals import LiteralError, UnknownTypeError, convert, input_annotation
-from graphdiff.graph.spec import Input
+from graphdiff.graph.literals import LiteralError, convert
 from tests.graph.toys import Mode, Picture
 
 
@@ -132,37 +131,6 @@ def test_what_converts_keeps_its_value_and_converts_to_itself(value: Any) -> Non
             continue
         assert found == value
         assert convert(found, annotation) == found
-
-
-@pytest.mark.parametrize(
-    ("declared", "good", "bad"),
-    [
-        (Input("int", min=1, max=3), [1, 3], [0, 4, None, "2"]),
-        (Input("[str]"), [["a"], []], ["a", [1]]),
-        (Input("float", optional=True), [None, 1], ["x"]),
-        (Input("str", choices=("a", "b")), ["a"], ["c", 1]),
-        (Input("float", choices=(0.5, 1.0)), [1, 0.5], [2]),
-        (Input("str", choices=("a",), optional=True), [None, "a"], ["b"]),
-        (Input("path"), ["a.png"], [1]),
-        (Input("Picture"), [Picture(())], ["x"]),
-        (Input("[[int]]"), [[[1]]], [[1]]),
-        (Input("int | Picture"), [1], ["x"]),
-    ],
-)
-def test_an_input_takes_what_it_declares(
-    declared: Input, good: list[object], bad: list[object]
-) -> None:
-    annotation = input_annotation(declared, {"Picture": Picture})
-    for value in good:
-        convert(value, annotation)
-    for value in bad:
-        with pytest.raises(LiteralError):
-            convert(value, annotation)
-
-
-def test_a_type_that_does_not_exist_is_named() -> None:
-    with pytest.raises(UnknownTypeError, match="integer"):
-        input_annotation(Input("integer"))
 
 
 def test_plain_literals_import_no_pydantic() -> None:

@@ -9,7 +9,13 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 import pytest
 from annotated_types import Ge
 
-from graphdiff.graph.types import Bindings, assignable, item_type, substitute, type_name, union
+from graphdiff.graph.annotations import (
+    Bindings,
+    item_type,
+    substitute,
+    union,
+)
+from graphdiff.graph.types import assignable, type_name
 from tests.graph.toys import Mode, Photo, Picture, Plan, Sound, Tick
 
 T = TypeVar("T")

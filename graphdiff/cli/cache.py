@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import EXIT_FAILED, cache_dir_option, shown_bytes
+from graphdiff.cli.common import EXIT_FAILED, cache_dir_option
+from graphdiff.cli.units import read_age, read_bytes, shown_age, shown_bytes
 from graphdiff.engine import maintain
+from graphdiff.engine.shelf import LIMIT_BYTES
 from graphdiff.paths import cache_directory
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @click.group("cache")
@@ -66,8 +64,8 @@ def ls(pattern: str, cache_dir: Path | None, as_json: bool) -> int:
 @click.option("--older-than", metavar="AGE", help="Throw out what was not used for so long: 30d.")
 def prune(cache_dir: Path | None, max_size: str | None, older_than: str | None) -> int:
     """Throw out what was not used for longest."""
-    limit = read_bytes(max_size) if max_size else maintain.LIMIT_BYTES
-    age = _read_age(older_than) if older_than else None
+    limit = read_bytes(max_size) if max_size else LIMIT_BYTES
+    age = read_age(older_than) if older_than else None
     gone = maintain.prune(cache_dir or cache_directory(), limit, older_than_seconds=age)
     click.echo(f"{gone.entries} entries thrown out, {shown_bytes(gone.bytes)} freed")
     return 0
@@ -91,30 +89,3 @@ def verify(cache_dir: Path | None) -> int:
         click.echo(f"{damage.path}: {damage.reason}", err=True)
     click.echo(f"{found.files} files checked, {len(found.damaged)} damaged and thrown out")
     return EXIT_FAILED if found.damaged else 0
-
-
-def shown_age(seconds: float) -> str:
-    """A time ago for people."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
-
-
-def read_bytes(text: str) -> int:
-    """The bytes that `4GB`, `500M` or `1000` state.
-
-    Raises:
-        click.BadParameter: the text states no size.
-    """
-    match = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise click.BadParameter(f"{text!r}: write a size such as 500M or 4GB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-def _read_age(text: str) -> float:
-    match = re.fullmatch(r"([\d.]+)\s*([smhd])", text.strip())
-    if not match:
-        raise click.BadParameter(f"{text!r}: write an age such as 12h or 30d")
-    return float(match[1]) * _AGES[match[2]]

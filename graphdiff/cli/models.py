@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphdiff.cli.common import shown_bytes
+from graphdiff.cli.units import shown_bytes
 
 if TYPE_CHECKING:
     from graphdiff.checkpoints.info import CheckpointInfo

@@ -30,8 +30,11 @@ def run(
     targets: Sequence[str],
     as_json: bool,
     grid: Path | None,
+    max_vram: str | None,
 ) -> int:
     """Run what the command line names, and print one line for each file."""
+    if max_vram is not None:
+        _bound_weights(max_vram)
     if grid is not None:
         _refuse_grid(grid, sweep)
     refuse_missing_device(session["device"])
@@ -58,10 +61,23 @@ command = TargetCommand(
         click.Option(
             ["--grid"], type=any_path, metavar="FILE.png", help="Write a contact sheet of a sweep."
         ),
+        click.Option(
+            ["--max-vram"],
+            metavar="SIZE",
+            help="Keep at most so many bytes of weights on the device, as in 4GB.",
+        ),
         click.Option(["--json", "as_json"], is_flag=True, help="Print events as JSON lines."),
     ],
     options=session_options,
 )
+
+
+def _bound_weights(size: str) -> None:
+    """Let models that are not in use leave the device when weights would exceed a size."""
+    from graphdiff.checkpoints.pool import pool
+    from graphdiff.cli.units import read_bytes
+
+    pool().budget = read_bytes(size)
 
 
 def run_once(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from graphdiff.cli.cache import read_bytes
+from graphdiff.cli.units import read_bytes
 from tests.cli.conftest import Command
 
 

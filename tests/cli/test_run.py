@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from graphdiff.checkpoints.pool import pool
 from tests.cli.conftest import NODES, Command
 
 
@@ -286,3 +287,14 @@ def test_an_input_may_have_any_other_name(name: str, graphdiff: Command) -> None
     )
     said = graphdiff("run", "named.yaml", f"--{name}", "b.txt")
     assert (said.code, said.lines) == (0, ["outputs/b.txt"]), said.err
+
+
+def test_max_vram_bounds_the_weights_that_stay_on_the_device(
+    graphdiff: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool(), "budget", None)
+    assert graphdiff("run", "toy.yaml", "--max-vram", "4GB").code == 0
+    assert pool().budget == 4_000_000_000
+    said = graphdiff("run", "toy.yaml", "--max-vram", "lots")
+    assert said.code == 2
+    assert "4GB" in said.err

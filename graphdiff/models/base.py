@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -163,7 +163,7 @@ class Model(nn.Module, Generic[C]):
 
 
 @contextmanager
-def without_memory() -> Iterator[None]:
+def without_memory() -> Generator[None]:
     """Modules made inside have neither memory nor values, ready to be given those of a file.
 
     Torch would work out what it means to fill a tensor without memory with random numbers, and

@@ -33,7 +33,11 @@ def packed(model: M) -> M:
 
 def packed_bytes(model: nn.Module) -> int:
     """The bytes of weights that a packed model holds beside those in its `state_dict`."""
-    return sum(m.weight.numel() * m.weight.element_size() for m in model.modules() if _holds(m))
+    return sum(
+        module.weight.numel() * module.weight.element_size()
+        for module in model.modules()
+        if isinstance(module, PackedConv2d | PointwiseConv2d)
+    )
 
 
 class PackedConv2d(nn.Module):
@@ -48,9 +52,10 @@ class PackedConv2d(nn.Module):
             list(conv.dilation),
             conv.groups,
         )
-        reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
         dense = conv.weight.detach().contiguous()
-        self.weight: Tensor = reorder(dense.to_mkldnn(), *self.layout)
+        self.weight: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+            dense.to_mkldnn(), *self.layout
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) to (N, C_out, H', W'), channels last."""
@@ -94,7 +99,7 @@ def _rearranged(module: M) -> M:
     copy = object.__new__(type(module))
     copy.__dict__ = {
         **module.__dict__,
-        "_modules": {name: _replaced(child) for name, child in module._modules.items()},
+        "_modules": {name: _replaced(child) for name, child in module.__dict__["_modules"].items()},
     }
     return copy
 
@@ -113,7 +118,9 @@ def _can_pack(module: nn.Module) -> bool:
     """Whether this is a convolution that there are packed kernels for here."""
     if not isinstance(module, nn.Conv2d):
         return False
-    if module.weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if module.weight.device.type != "cpu":
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
@@ -127,7 +134,3 @@ def _can_pack(module: nn.Module) -> bool:
 def _is_pointwise(conv: nn.Conv2d) -> bool:
     plain = ((1, 1), (1, 1), (0, 0), (1, 1), 1)
     return (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups) == plain
-
-
-def _holds(module: nn.Module) -> bool:
-    return isinstance(module, PackedConv2d | PointwiseConv2d)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from graphdiff.checkpoints import hub
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.weights import find_weights
 from graphdiff.models import AutoencoderKL, CLIPTextModel, UNet2DConditionModel, UNet2DModel
+from graphdiff.models.base import without_memory
 from tests.models.reference import COMMON, UNETS, assert_equal, randomise, unet_inputs
 
 CONFIG: dict[str, Any] = COMMON | UNETS["sd2"]
@@ -185,3 +188,26 @@ def test_the_package_gives_its_models_by_name_only() -> None:
     assert set(dir(models)) == set(models.__all__)
     with pytest.raises(AttributeError, match="has no 'Flux'; it has AutoencoderKL"):
         models.Flux  # noqa: B018
+
+
+def test_modules_made_without_memory_have_neither_memory_nor_the_compiler() -> None:
+    """Filling a tensor without memory would import torch's compiler, which takes a second."""
+    code = (
+        "import sys; from graphdiff.models import CLIPTextModel, UNet2DConditionModel\n"
+        "from graphdiff.models.base import without_memory\n"
+        "with without_memory():\n"
+        "    models = [CLIPTextModel.from_config({'hidden_size': 32, 'intermediate_size': 64,"
+        " 'num_attention_heads': 4, 'num_hidden_layers': 1}),"
+        " UNet2DConditionModel.from_config({'block_out_channels': (32, 64, 64, 64)})]\n"
+        "assert all(t.is_meta for m in models for t in m.state_dict().values())\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_modules_made_after_others_without_memory_are_filled_again() -> None:
+    with without_memory():
+        torch.nn.Linear(3, 3)
+    filled = torch.nn.Linear(3, 3)
+    assert not filled.weight.is_meta
+    assert filled.weight.std() > 0

@@ -61,7 +61,9 @@ def test_a_packed_autoencoder_encodes_and_decodes_the_same() -> None:
     fast = packed(plain)
     pictures, latents = noise(2, 3, 16, 24), noise(2, 4, 8, 12)
     with torch.no_grad():
-        assert_equal(fast.encode(pictures).latent_dist.mean, plain.encode(pictures).latent_dist.mean)
+        assert_equal(
+            fast.encode(pictures).latent_dist.mean, plain.encode(pictures).latent_dist.mean
+        )
         assert_equal(fast.decode(latents).sample, plain.decode(latents).sample)
 
 

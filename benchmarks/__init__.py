@@ -1,0 +1,1 @@
+"""Measurements against diffusers, made side by side: `python -m benchmarks`."""

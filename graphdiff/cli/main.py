@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from graphdiff.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG
+from graphdiff.graph.node import DeclarationError
 from graphdiff.graph.spec import WorkflowError
 
 # Each command is imported on use, so that `graphdiff validate` loads no more than it needs.
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         said = f"{error.filename}: {error.strerror}" if named else str(error)
         click.echo(f"error: {said}", err=True)
         return EXIT_WRONG
-    except ValueError as error:
+    except (ValueError, DeclarationError) as error:
         click.echo(f"error: {error}", err=True)
         return EXIT_WRONG
 

@@ -236,8 +236,19 @@ class Node(Generic[P, R]):
 
     @cached_property
     def hints(self) -> Mapping[str, Any]:
-        """Every annotation, resolved; `return` among them."""
-        return typing.get_type_hints(self.fn, include_extras=True)
+        """Every annotation, resolved; `return` among them.
+
+        Raises:
+            DeclarationError: an annotation names what its module does not have.
+        """
+        try:
+            return typing.get_type_hints(self.fn, include_extras=True)
+        except NameError as error:
+            code = self.fn.__code__
+            raise DeclarationError(
+                f"{code.co_filename}:{code.co_firstlineno}: node {self.name}: an annotation names "
+                f"{error.name!r}, which is neither defined nor imported there"
+            ) from error
 
     @cached_property
     def params(self) -> Mapping[str, Param]:

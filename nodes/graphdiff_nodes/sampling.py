@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import graphdiff.schedulers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 Share = Annotated[float, Ge(0), Le(1)]
+Seed = Annotated[int, Ge(-(2**63)), Le(2**64 - 1)]  # what a torch generator takes
 
 
 class Noise(NamedTuple):
@@ -106,7 +107,7 @@ def StepCount(schedule: Schedule) -> int:
 def NoiseSample(
     unet: UNet,
     schedule: Schedule,
-    rng: int | Rng,
+    rng: Seed | Rng,
     *,
     width: Annotated[int, Gt(0)] | None = None,
     height: Annotated[int, Gt(0)] | None = None,
@@ -146,7 +147,7 @@ def _noise_facts(unet: UNet) -> dict[str, object]:
 
 
 @node
-def NoiseFromLatents(latents: Latents, schedule: Schedule, rng: int | Rng) -> Noise:
+def NoiseFromLatents(latents: Latents, schedule: Schedule, rng: Seed | Rng) -> Noise:
     """Take latents of one's own for the noise that sampling starts from.
 
     Args:
@@ -164,7 +165,7 @@ def _given_noise_facts(latents: KnownLatents) -> dict[str, object]:
 
 
 @node
-def AddNoise(latents: Latents, schedule: Schedule, rng: int | Rng) -> Noise:
+def AddNoise(latents: Latents, schedule: Schedule, rng: Seed | Rng) -> Noise:
     """Noise latents as far as a schedule's first step expects, to start from a picture.
 
     Args:

@@ -74,6 +74,11 @@ def _written(
             f"{path}: cannot write {place.suffix or 'a file without suffix'}: use "
             f"{', '.join(_FORMATS)}"
         )
+    if not bool(image.pixels.isfinite().all()):
+        raise ValueError(
+            "the picture holds values that are no numbers: the guidance scale is out of all "
+            "proportion, or float16 overflowed (use bfloat16, or a VAE in float32)"
+        )
     options = _options(form, quality)
     pictures = to_pillow(image.pixels)
     files: list[SavedFile] = []

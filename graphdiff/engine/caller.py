@@ -256,9 +256,8 @@ class Caller:
 
     def _failed_batch(self, jobs: list[Job], error: Exception) -> None:
         """What to do when several calls failed as one: fewer at a time, or each by itself."""
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not self._make_room():
             self._agenda.halve(jobs[0].task.kind, len(jobs))
-            self._make_room()
         for job in jobs:
             job.state = State.WAITING
             if is_out_of_memory(error):
@@ -298,15 +297,13 @@ class Caller:
             error = wrapped
         self._outcomes.fail(job, error, seconds)
 
-    def _make_room(self) -> None:
-        """Let go of what the cache holds on devices."""
-        memory = getattr(self._store, "memory", self._store)
-        drop = getattr(memory, "drop_device", None)
-        if drop is not None:
-            drop()
+    def _make_room(self) -> bool:
+        """Let go of what the cache holds on devices; whether that was anything."""
+        dropped = self._store.drop_device()
         torch = loaded_torch()
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return dropped > 0
 
     # Changes in place
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from graphdiff.engine.codec import DamagedError, UnreadableError, decode, encode
 from graphdiff.engine.content import digest
-from graphdiff.engine.maintain import LIMIT_BYTES, prune
-from graphdiff.engine.shelf import Shelf
+from graphdiff.engine.shelf import LIMIT_BYTES, Shelf
 from graphdiff.engine.store import CacheWarning, Digests, Entry, Meta
 from graphdiff.engine.tree import Types, wire_type
 from graphdiff.paths import cache_directory
@@ -148,6 +147,10 @@ class DiskStore:
         """Forget a call; its contents go with the next pruning, if no other call gave them."""
         self._shelf.remove("recipes", key)
 
+    def drop_device(self) -> int:
+        """A disk takes up none of it."""
+        return 0
+
     def _record(self, key: str) -> dict[str, Any] | None:
         try:
             return self._shelf.read_record("recipes", key)
@@ -175,6 +178,8 @@ class DiskStore:
         if not self._shelf.write_record("recipes", key, record) and self.digests(key) is None:
             self._shelf.write_record("recipes", key, record, replace=True)
         if self._shelf.grow(written + 1) > self.limit_bytes // 16:
+            from graphdiff.engine.maintain import prune  # seldom needed
+
             prune(self.folder, self.limit_bytes)
 
     def _warn(self, what: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from graphdiff.engine.body import Expr, IfSite, LoopSite, PartSite
+from graphdiff.engine.body import Descent, Expr, IfSite, LoopSite, PartSite
 from graphdiff.engine.calls import Calls
 from graphdiff.engine.evaluate import ValueOf, evaluate, gathered
 from graphdiff.engine.keys import token_of
@@ -53,7 +53,7 @@ class Linker:
         self.stuck = []
         waiting = [goal for goal in goals if not self._fill(goal)]
         if self.calls.diagnostics:
-            raise WorkflowError(tuple(self.calls.diagnostics))
+            raise WorkflowError(tuple(dict.fromkeys(self.calls.diagnostics)))
         return waiting
 
     def _fill(self, goal: Goal) -> bool:
@@ -212,12 +212,38 @@ class Linker:
         self.calls.diagnostics.append(Diagnostic("wrong-literal", message, (*site.path, "over")))
         return Stuck()
 
-    def _passes(self, scope: Scope, site: LoopSite) -> Passes | Need:
-        """The loop with the number of its passes settled."""
+    def _inside(
+        self, scope: Scope, slot: str, steps: tuple[Descent, ...], inner: str
+    ) -> Need | None:
+        """Something in a part, or in a certain pass of a loop."""
+        inside = scope
+        for site, number in steps:
+            if isinstance(site, PartSite):
+                part: Scope | None = inside.values.get(f"${site.label}")
+                if part is None:
+                    return inside, f"${site.label}"
+                inside = part
+                continue
+            passes = self._passes(inside, site, upto=number)
+            if not isinstance(passes, Passes):
+                return passes
+            if number >= passes.count:
+                has = f"{passes.count} passes" if passes.count != 1 else "1 pass"
+                message = f"there is no pass {number} of {site.label}, which has {has}, from 0"
+                self.calls.diagnostics.append(Diagnostic("unknown-target", message, site.path))
+                return Stuck()
+            inside = passes.at(number)
+        if inner not in inside.values:
+            return inside, inner
+        scope.values[slot] = inside.values[inner]
+        return None
+
+    def _passes(self, scope: Scope, site: LoopSite, upto: int | None = None) -> Passes | Need:
+        """The loop with the number of its passes settled, or only whether pass `upto` is one."""
         passes = scope.values.get(f"${site.label}")
         if passes is None:
             return scope, f"${site.label}"
-        while not passes.settled:
+        while not passes.settled and (upto is None or passes.checked < upto):
             if passes.checked >= passes.count:
                 passes.settled = True
                 break
@@ -337,4 +363,5 @@ _HANDLERS = {
     "argument": "_argument",
     "effects": "_effects_in",
     "loop-effects": "_loop_effects",
+    "inside": "_inside",
 }

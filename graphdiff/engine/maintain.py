@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from graphdiff.engine.codec import DamagedError, parse
-from graphdiff.engine.shelf import KINDS, Shelf, Shelved
-
-LIMIT_BYTES: Final = 10 << 30
-"""How large a store may grow if nobody says otherwise."""
+from graphdiff.engine.shelf import KINDS, LIMIT_BYTES, Shelf, Shelved
 
 _FULL: Final = 15 / 16  # of the limit: from here on, things are thrown out
 _ROOMY: Final = 7 / 8  # of the limit: until here

@@ -131,6 +131,14 @@ class MemoryStore:
             if self._by_digests.get(shared) == key:
                 del self._by_digests[shared]
 
+    def drop_device(self) -> int:
+        """Forget the calls that hold memory of devices; how many bytes that was."""
+        with self._lock:
+            before = self._device
+            for key in list(self._on_device):
+                self.drop(key)
+            return before
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphdiff.engine.bind import bind
-from graphdiff.engine.body import Body, CallSite, Compiler, IfSite
+from graphdiff.engine.body import Body, CallSite, IfSite
 from graphdiff.engine.kind import kind_of
+from graphdiff.engine.layout import Compiler
 from graphdiff.engine.link import Linker
 from graphdiff.engine.scope import Goal, Passes, Scope
 from graphdiff.engine.targets import Wanted, wanted
@@ -104,8 +105,9 @@ class Program:
             WorkflowError: an input or a target is wrong.
         """
         self.workflow = workflow
-        self.body: Body = laid_out(workflow.graph, registry, exact=exact)
-        self.wanted: Wanted = wanted(self.body, targets)
+        body = laid_out(workflow.graph, registry, exact=exact)
+        self.wanted: Wanted = wanted(body, targets)
+        self.body: Body = body.with_slots(self.wanted.inside)
         self.linker = Linker(settings, value_of, nonce=os.urandom(16))
         slots = self.wanted.slots()
         self.result_slots = frozenset(s for p in self.wanted.results.values() for s in p.values())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +12,7 @@ from graphdiff.engine.keys import token_of
 from graphdiff.engine.program import Point, Program
 from graphdiff.engine.scope import Scope
 from graphdiff.engine.task import Known
+from graphdiff.graph.installed import version_of
 from graphdiff.graph.spec import WorkflowError
 
 
@@ -26,7 +25,7 @@ def provenance(program: Program, point: Point, settings: Mapping[str, str]) -> d
         settings: Device and dtype, as they were asked for.
     """
     return {
-        "graphdiff": _version("graphdiff"),
+        "graphdiff": version_of("graphdiff"),
         "workflow": _texts(program),
         "inputs": _inputs(point.scope),
         "settings": dict(settings),
@@ -104,20 +103,12 @@ def _short(path: str) -> str:
 
 def _versions(program: Program) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for task in program.linker.calls.linked:
-        kind = task.kind
+    kinds = {id(task.kind): task.kind for task in program.linker.calls.linked}.values()
+    for kind in kinds:
         found[kind.node.__module__.partition(".")[0]] = kind.identity.version
-        if kind.torch:
-            found["torch"] = _version("torch")
+    if any(kind.torch for kind in kinds):
+        found["torch"] = version_of("torch")
     return {name: version for name, version in sorted(found.items()) if version}
-
-
-@lru_cache(maxsize=16)
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[str]:

@@ -25,6 +25,7 @@ from graphdiff.engine.results import Results, gathered_results
 from graphdiff.engine.store import Store
 from graphdiff.engine.task import Task, Wire, wires_in
 from graphdiff.engine.teller import Teller
+from graphdiff.engine.window import Window
 from graphdiff.graph.node import Settings
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import MISSING, Place
@@ -56,8 +57,8 @@ class Runner:
     """One run, of one set of inputs or of several.
 
     What changes while it runs: `Task.job` of each call that is needed, the agenda (what is ready),
-    `_open` (the points under way, and how many of their results are to come) and `_stuck` (calls
-    whose values linking waits for). All of it happens in the thread that calls `run`.
+    the window (the points under way) and `_stuck` (calls whose values linking waits for). All of it
+    happens in the thread that calls `run`.
     """
 
     def __init__(
@@ -111,7 +112,6 @@ class Runner:
         self._folder = output_dir
         self._on_value = on_value
         self._cancel = cancel
-        self._window = max(1, window)
 
         self._finder = Finder(store, OutputFolder(output_dir))
         self._holdings = Holdings(store)
@@ -130,10 +130,7 @@ class Runner:
             place_of=self._place_of,
         )
         self._jobs: list[Job] = []
-        self._coming = iter(self.program.points)
-        self._admitted: list[Point] = []
-        self._open: dict[int, int] = {}
-        self._ends: dict[Task, list[int]] = {}
+        self._window = Window(self.program.points, window)
         self._stuck: set[Task] = set()
         self._awaited: list[Wire] = []
         self._loops_checked = False
@@ -190,7 +187,7 @@ class Runner:
             elif caller.under_way:
                 caller.wait()
             else:
-                self._open.clear()  # what is left of them waits for something that failed
+                self._window.give_up()
                 if not self._admit():
                     return
 
@@ -206,13 +203,8 @@ class Runner:
 
     def _admit(self) -> bool:
         """Take up more points, up to the window; whether there were any."""
-        new: list[Point] = []
-        while len(self._open) < self._window and (point := next(self._coming, None)) is not None:
-            new.append(point)
-            self._open[point.scope.point] = 1
-        if not new:
+        if not self._window.admit():
             return False
-        self._admitted += new
         self._loops_checked = False
         with Uncollected():
             self._link()
@@ -220,12 +212,12 @@ class Runner:
 
     def _link(self) -> None:
         """Link what can be linked by now, and take up what that needs."""
-        complete = self.program.advance([p for p in self._admitted if p.goals])
+        complete = self.program.advance([p for p in self._window.admitted if p.goals])
         linker = self.program.linker
         needed: list[Task] = []
         held: list[Wire] = []
         ended: list[Point] = []
-        for point in self._admitted:
+        for point in self._window.admitted:
             if not point.pending:
                 continue
             for slot in point.filled():
@@ -237,36 +229,21 @@ class Runner:
                 ended.append(point)
         awaited = [*linker.stuck, *linker.extra]
         self._stuck = {wire.task for wire in linker.stuck}
-        complete = complete and len(self._admitted) == len(self.program.points)
+        complete = complete and self._window.complete
         self._holdings.complete = complete
         self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited])
         for wire in self._awaited:
             self._holdings.release(wire)
         self._awaited = awaited
         for point in ended:
-            self._watch(point)
+            self._window.watch(point)
         self._holdings.unpin()
         if complete:
             self._teller.unneeded(linker.calls)
 
-    def _watch(self, point: Point) -> None:
-        """Note when a point ends: when every call that it is for has an outcome."""
-        number = point.scope.point
-        coming = {task for task in point.tasks() if task.job and task.job.under_way}
-        if not coming:
-            self._open.pop(number, None)
-            return
-        self._open[number] = len(coming)
-        for task in coming:
-            self._ends.setdefault(task, []).append(number)
-
     def _ended(self, task: Task) -> None:
-        for number in self._ends.pop(task, ()):
-            left = self._open.get(number, 0) - 1
-            if left > 0:
-                self._open[number] = left
-            elif self._open.pop(number, None) is not None:
-                self._admit()
+        if self._window.ended(task):
+            self._admit()
 
     # Jobs: taken up, waiting, ready
 
@@ -383,7 +360,7 @@ class Runner:
         for job in found:
             job.state = State.FOUND
             job.stored = True
-        needed = {task for point in self._admitted for task in point.tasks()}
+        needed = {task for point in self._window.admitted for task in point.tasks()}
         needed |= self._stuck | {wire.task for wire in self._awaited}
         seen: set[Task] = set()
         stack = list(needed)
@@ -415,7 +392,7 @@ class Runner:
             job.guards = [guards_of(value) for value in outputs]
         self._cutoff.ran(task)
         if not task.kind.effect:
-            wanted = task in self._ends or job.feeds_effect
+            wanted = self._window.awaits(task) or job.feeds_effect
             self._keeper.keep(job, outputs, job.content, wanted=wanted)
         self._teller.finished(task, seconds, batch)
         if self._on_value is not None:
@@ -466,8 +443,7 @@ class Runner:
                 self._ready(dependent)
         if task in self._stuck:
             self._link()
-        if self._ends:
-            self._ended(task)
+        self._ended(task)
 
     def _skip(self, job: Job, cause: str) -> None:
         """A call cannot run, nor can what depends on it."""

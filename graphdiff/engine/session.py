@@ -7,9 +7,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
 
-from graphdiff.engine.diff import Diff, diff
 from graphdiff.engine.events import Watcher
 from graphdiff.engine.outputs import OutputFolder
 from graphdiff.engine.plan import Plan
@@ -28,6 +27,7 @@ from graphdiff.graph.spec import Graph
 from graphdiff.graph.workflow import Workflow
 
 if TYPE_CHECKING:
+    from graphdiff.engine.diff import Diff
     from graphdiff.graph.build import Graph as BuiltGraph
 
 Runnable: TypeAlias = "Workflow | Graph | BuiltGraph | Path | str"
@@ -249,6 +249,8 @@ class Session:
         Raises:
             WorkflowError: one of them is wrong.
         """
+        from graphdiff.engine.diff import diff
+
         return diff(self.plan(first, first_inputs), self.plan(second, second_inputs))
 
     def _runner(
@@ -283,34 +285,36 @@ class Session:
         )
 
 
+class Options(TypedDict, total=False):
+    """What a session is opened with: see `Session`."""
+
+    cache: Cache
+    output_dir: Path | str
+    device: str
+    dtype: str
+    exact: bool
+    extra: Mapping[str, str] | None
+    nodes: Sequence[Path]
+    registry: Registry | None
+    metadata: bool
+    window: int
+
+
 def run(
     workflow: Runnable,
     inputs: Mapping[str, Any] | None = None,
     *,
     targets: Sequence[str] | None = None,
     on_event: Watcher | None = None,
-    output_dir: Path | str = "outputs",
-    device: str = "auto",
-    dtype: str = "auto",
-    cache: Cache = True,
-    exact: bool = False,
-    registry: Registry | None = None,
+    **options: Unpack[Options],
 ) -> Results:
-    """Run a workflow once: see `Session` and `Session.run`.
+    """Run a workflow once, in a session of its own: see `Session` and `Session.run`.
 
     Raises:
         WorkflowError: the workflow, an input, a target or a file is wrong; nothing has run.
         RunError: a node failed; what does not depend on it was done and kept.
     """
-    session = Session(
-        cache=cache,
-        output_dir=output_dir,
-        device=device,
-        dtype=dtype,
-        exact=exact,
-        registry=registry,
-    )
-    return session.run(workflow, inputs, targets=targets, on_event=on_event)
+    return Session(**options).run(workflow, inputs, targets=targets, on_event=on_event)
 
 
 def run_many(
@@ -319,23 +323,10 @@ def run_many(
     *,
     targets: Sequence[str] | None = None,
     on_event: Watcher | None = None,
-    output_dir: Path | str = "outputs",
-    device: str = "auto",
-    dtype: str = "auto",
-    cache: Cache = True,
-    exact: bool = False,
-    registry: Registry | None = None,
+    **options: Unpack[Options],
 ) -> Results:
-    """Run a workflow for several sets of inputs: see `Session.run_many`."""
-    session = Session(
-        cache=cache,
-        output_dir=output_dir,
-        device=device,
-        dtype=dtype,
-        exact=exact,
-        registry=registry,
-    )
-    return session.run_many(workflow, points, targets=targets, on_event=on_event)
+    """Run a workflow for several sets of inputs: see `Session` and `Session.run_many`."""
+    return Session(**options).run_many(workflow, points, targets=targets, on_event=on_event)
 
 
 def plan(
@@ -343,27 +334,14 @@ def plan(
     inputs: Mapping[str, Any] | None = None,
     *,
     targets: Sequence[str] | None = None,
-    output_dir: Path | str = "outputs",
-    device: str = "auto",
-    dtype: str = "auto",
-    cache: Cache = True,
-    exact: bool = False,
-    registry: Registry | None = None,
+    **options: Unpack[Options],
 ) -> Plan:
     """What `run` with the same arguments would do.
 
     Raises:
         WorkflowError: the workflow, an input, a target or a file is wrong.
     """
-    session = Session(
-        cache=cache,
-        output_dir=output_dir,
-        device=device,
-        dtype=dtype,
-        exact=exact,
-        registry=registry,
-    )
-    return session.plan(workflow, inputs, targets=targets)
+    return Session(**options).plan(workflow, inputs, targets=targets)
 
 
 def open_store(cache: Cache) -> Store:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,10 +28,14 @@ Kind = Literal["recipes", "blobs", "contents"]
 
 KINDS: Final[tuple[Kind, ...]] = ("recipes", "blobs", "contents")
 BLOCK: Final = 4096
+LIMIT_BYTES: Final = 10 << 30
+"""How large a store may grow if nobody says otherwise."""
+
 _SUFFIX: Final = {"recipes": ".json", "blobs": ".safetensors", "contents": ".json"}
 _SEAL: Final = '["graphdiff 1","'
 _HOST: Final = os.uname().nodename.replace("/", "_") if hasattr(os, "uname") else "here"
 _STALE_SECONDS: Final = 86400.0
+_NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +153,13 @@ class Shelf:
         return swept
 
     def _write_temporary(self, data: bytes | bytearray) -> str:
-        prefix = f"{_HOST}-{os.getpid()}-"
         folder = f"{self.folder}/temporary"
+        path = f"{folder}/{_HOST}-{os.getpid()}-{os.urandom(8).hex()}"
         try:
-            handle, path = tempfile.mkstemp(prefix=prefix, dir=folder)
+            handle = os.open(path, _NEW, 0o600)
         except FileNotFoundError:
             os.makedirs(folder, exist_ok=True)
-            handle, path = tempfile.mkstemp(prefix=prefix, dir=folder)
+            handle = os.open(path, _NEW, 0o600)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 rest = memoryview(data)

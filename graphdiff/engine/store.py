@@ -107,6 +107,10 @@ class Store(Protocol):
         """Forget a call; what other calls share with it stays."""
         ...
 
+    def drop_device(self) -> int:
+        """Forget what takes up memory of devices; how many bytes that was."""
+        ...
+
 
 class NoStore:
     """A store that keeps nothing, for runs without a cache."""
@@ -146,6 +150,10 @@ class NoStore:
 
     def drop(self, key: str) -> None:
         """Nothing is here."""
+
+    def drop_device(self) -> int:
+        """Nothing is here."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +215,7 @@ class Tiered:
         """From both."""
         self.memory.drop(key)
         self.disk.drop(key)
+
+    def drop_device(self) -> int:
+        """From both."""
+        return self.memory.drop_device() + self.disk.drop_device()

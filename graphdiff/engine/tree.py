@@ -31,6 +31,7 @@ from graphdiff.engine.values import (
     picture_parts,
     tensor_bytes,
 )
+from graphdiff.graph.installed import entry_points_of
 
 Types = Callable[[str, str], type[Any]]
 """Finds a class by module and qualified name; LookupError where it gives none."""
@@ -109,10 +110,8 @@ def wire_type(module: str, qualname: str) -> type[Any]:
 
 @cache
 def _node_packages() -> frozenset[str]:
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
-
-    providers = entry_points(group="graphdiff.nodes")
-    return _OWN_PACKAGES | {provider.module.partition(".")[0] for provider in providers}
+    providers = entry_points_of("graphdiff.nodes")
+    return _OWN_PACKAGES | {provider.partition(":")[0].partition(".")[0] for provider in providers}
 
 
 def _name(kind: type[Any]) -> str:

@@ -60,6 +60,9 @@ def test_the_device_is_bounded_apart_from_the_host(monkeypatch: pytest.MonkeyPat
     store.put("more", {"": (60, 0)}, META)
     assert not store.has("host")
     assert store.has("device1")
+    assert store.drop_device() == 10
+    assert not store.has("device1")
+    assert (store.used, store.drop_device()) == ((60, 0), 0)
 
 
 def test_dropped_values_are_released() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from graphdiff.engine.outputs import OutputFolder
 from graphdiff_nodes import SaveImage
 from graphdiff_nodes.values import Image
+
+from graphdiff.engine.outputs import OutputFolder
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

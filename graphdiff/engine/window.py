@@ -1,0 +1,73 @@
+"""Which sets of inputs of a run are under way: so many at a time, the next when one has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphdiff.engine.program import Point
+from graphdiff.engine.task import Task
+
+
+class Window:
+    """The points of a run: to come, under way, ended.
+
+    Attributes:
+        admitted: Those that were taken up, ended or not.
+    """
+
+    def __init__(self, points: Sequence[Point], size: int) -> None:
+        """Take up none yet.
+
+        Args:
+            points: All of them.
+            size: How many may be under way at a time; at least one is.
+        """
+        self.admitted: list[Point] = []
+        self._points = points
+        self._size = max(1, size)
+        self._open: dict[int, int] = {}  # how many of its outcomes are to come, by point
+        self._ends: dict[Task, list[int]] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all were taken up."""
+        return len(self.admitted) == len(self._points)
+
+    def admit(self) -> bool:
+        """Take up more, as far as there is room; whether there were any."""
+        before = len(self.admitted)
+        while len(self._open) < self._size and not self.complete:
+            point = self._points[len(self.admitted)]
+            self.admitted.append(point)
+            self._open[point.scope.point] = 1
+        return len(self.admitted) > before
+
+    def watch(self, point: Point) -> None:
+        """Note when a point ends: when every call that it is for has an outcome."""
+        number = point.scope.point
+        coming = {task for task in point.tasks() if task.job and task.job.under_way}
+        if not coming:
+            self._open.pop(number, None)
+            return
+        self._open[number] = len(coming)
+        for task in coming:
+            self._ends.setdefault(task, []).append(number)
+
+    def awaits(self, task: Task) -> bool:
+        """Whether a point is for this call."""
+        return task in self._ends
+
+    def ended(self, task: Task) -> bool:
+        """Note that a call has an outcome; whether a point ended with it, so that there is room."""
+        room = False
+        for number in self._ends.pop(task, ()):
+            left = self._open.get(number, 0) - 1
+            if left > 0:
+                self._open[number] = left
+            elif self._open.pop(number, None) is not None:
+                room = True
+        return room
+
+    def give_up(self) -> None:
+        """Forget those under way: what is left of them waits for something that failed."""
+        self._open.clear()

@@ -114,7 +114,7 @@ class Caller:
         began = time.perf_counter()
         try:
             result = kind.fn(**given)
-        except Exception as error:  # whatever a node raises, the rest of the run goes on
+        except (Exception, SystemExit) as error:  # whatever a node raises, the run goes on
             del given, args
             self._failed(job, error, time.perf_counter() - began)
             return
@@ -158,7 +158,7 @@ class Caller:
             results = list(kind.batch(**given))
             if len(results) != len(jobs):
                 raise TypeError(f"its batched form gave {len(results)} results for {len(jobs)}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del given, rows, args
             self._failed_batch(jobs, error)
             return
@@ -239,6 +239,11 @@ class Caller:
     ) -> None:
         kind = job.task.kind
         outputs: list[Any] = []
+        if kind.single and kind.gives is not None and not isinstance(result, kind.gives):
+            wanted = " or ".join(each.__name__ for each in kind.gives)
+            given = type(result).__name__
+            self._fail(job, TypeError(f"it gave {given}, but declares {wanted}"), seconds)
+            return
         if kind.single:
             outputs = [result]
         elif _is_row(result):
@@ -254,7 +259,7 @@ class Caller:
             self._outcomes.wrote(job, outputs, folder)
         self._outcomes.finish(job, outputs, seconds, batch)
 
-    def _failed_batch(self, jobs: list[Job], error: Exception) -> None:
+    def _failed_batch(self, jobs: list[Job], error: BaseException) -> None:
         """What to do when several calls failed as one: fewer at a time, or each by itself."""
         if is_out_of_memory(error) and not self._make_room():
             self._agenda.halve(jobs[0].task.kind, len(jobs))
@@ -265,7 +270,7 @@ class Caller:
             else:  # so that only what is wrong fails
                 self._agenda.add(job)
 
-    def _failed(self, job: Job, error: Exception, seconds: float) -> None:
+    def _failed(self, job: Job, error: BaseException, seconds: float) -> None:
         if not is_out_of_memory(error):
             self._fail(job, error, seconds)
             return

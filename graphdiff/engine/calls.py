@@ -212,6 +212,12 @@ class Calls:
                     message = f"{site.label}.{kind.names[i]}: {file}: {why.lower()}"
                     self._report(site, "missing-file", message, i)
                     fine = False
+            else:
+                try:
+                    paths.refuse_outside(value)
+                except ValueError as error:
+                    self._report(site, "output-path", f"{site.label}.{kind.names[i]}: {error}", i)
+                    fine = False
         return fine
 
     def _plan_call(

@@ -10,7 +10,7 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
-from graphdiff.engine.sources import sources_of
+from graphdiff.engine.sources import beside, sources_of
 from graphdiff.graph.installed import file_of, version_of
 from graphdiff.graph.node import Node
 
@@ -50,7 +50,10 @@ def identity_of(node: Node[..., Any]) -> Identity:
     if not start.is_file():  # typed into an interpreter: the code itself is all there is
         hashes.append(_code_hash(node.fn.__code__))
     else:
-        for _, source in sorted(sources_of(module, start, _packages_of(top)).items()):
+        packages = _packages_of(top)
+        if "." not in module and top not in _OWN and _is_loose(top):
+            packages |= beside(start.parent)
+        for _, source in sorted(sources_of(module, start, packages).items()):
             hashes.append(source.hash)
             torch = torch or source.torch
     return Identity(

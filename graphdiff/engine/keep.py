@@ -18,7 +18,7 @@ from graphdiff.graph.node import CachePolicy
 _SHARE = 100  # writing may take a hundredth of the time that it saves
 _WRITE_SECONDS = 0.0004
 _BYTES_PER_SECOND = 400e6
-_CHEAP_ONES = 256  # calls that give plain data and are written down in any case, in one run
+_CHEAP_ONES = 256  # small calls that are written down in any case, in one run
 _SMALL = 1 << 20
 
 
@@ -82,7 +82,8 @@ class Keeper:
         host, device = (64, 0) if plain else size(outputs)
         durable = worth_keeping(job.total, host + device, policy)
         if not durable and policy == "auto" and self._cheap:
-            durable = wanted or (host + device <= _SMALL and not _holds_tensors(job))
+            small = host + device <= _SMALL
+            durable = wanted or (small and (_is_frontier(task) or not _holds_tensors(job)))
             self._cheap -= durable
         if not ends_pass or host + device <= _SMALL:
             self._remember(task, values, job.seconds, content_key)
@@ -147,6 +148,11 @@ class Keeper:
 
     def _meta(self, task: Task, seconds: float, recipe: dict[str, Any]) -> Meta:
         return Meta(task.kind.node.name, task.name, seconds, recipe, self._workflow)
+
+
+def _is_frontier(task: Task) -> bool:
+    """Whether a call is one that later runs start from: outside loops, or the end of one."""
+    return not task.carried or any(done == total for _, done, total in task.steps)
 
 
 def _holds_tensors(job: Job) -> bool:

@@ -6,14 +6,15 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 from weakref import WeakKeyDictionary
 
 from graphdiff.engine.identity import Identity, identity_of
 from graphdiff.engine.keys import token_of
 from graphdiff.engine.task import Known
 from graphdiff.graph.literals import LiteralError, converter
-from graphdiff.graph.node import CachePolicy, Node
+from graphdiff.graph.node import CachePolicy, Node, strip_annotated
 
 PLAIN = frozenset((str, int, float, bool, type(None), list, tuple, dict))
 """Types of values that are converted to what a parameter declares, as literals are."""
@@ -34,6 +35,7 @@ class Kind:
         identity: What it is.
         prefix: The same as bytes, with which every key of a call begins.
         paths: Positions of path parameters, and their kind.
+        gives: What its result must be an instance of, where classes say it; None where they do not.
         stacked: Positions of the parameters that may differ within a batch; None if it has none.
     """
 
@@ -45,6 +47,7 @@ class Kind:
         "effect",
         "exact",
         "fn",
+        "gives",
         "identity",
         "infer_names",
         "inferred",
@@ -79,6 +82,7 @@ class Kind:
         )
         self.ports: tuple[str, ...] = tuple(node.ports)
         self.single = self.ports == ("",)
+        self.gives = _classes_of(node.hints["return"])
         self.identity: Identity = identity_of(node)
         self.prefix = self.identity.digest() + (b"exact" if exact and node.batch else b"")
         self.paths = tuple((i, p.path_kind) for i, p in enumerate(params) if p.path_kind)
@@ -121,6 +125,21 @@ def kind_of(node: Node[..., Any], *, exact: bool = False) -> Kind:
 
 def _exact_type(annotation: Any) -> type | None:  # noqa: ANN401 - annotations are any object
     return annotation if annotation in (str, int, float, bool) else None
+
+
+def _classes_of(annotation: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - any annotation
+    """The classes whose instances an annotation allows; None where it says more than classes."""
+    plain = strip_annotated(annotation)
+    if get_origin(plain) in (Union, UnionType):
+        members = [_classes_of(member) for member in get_args(plain)]
+        return None if None in members else tuple(c for m in members if m for c in m)
+    if plain is None:
+        return (type(None),)
+    if plain is float:
+        return (float, int)
+    vague = plain in (object, Any) or getattr(plain, "_is_protocol", False)
+    is_class = isinstance(plain, type) and get_origin(plain) is None
+    return (plain,) if is_class and not vague else None
 
 
 def _default(value: Any, convert: Callable[[object], object]) -> Known:  # noqa: ANN401

@@ -81,25 +81,35 @@ class OutputFolder:
         Raises:
             ValueError: it is not under it.
         """
-        parts = path.split("/")
-        if not path.strip():
-            raise ValueError("a path to write to is empty: give a file name, such as picture.png")
-        if path.startswith("/") or "\\" in path or re.match(r"[A-Za-z]:", path):
-            raise ValueError(
-                f"{path!r} is not a path under the output folder: write it relative to that "
-                "folder, with / between names, and choose the folder itself for the whole run"
-            )
-        if ".." in parts:
-            raise ValueError(f"{path!r} leaves the output folder {self.folder} by '..'")
-        names = [_bounded(part) for part in parts if part not in ("", ".")]
-        for name in names:
-            _refuse_unportable(name, path)
-        if not names or path.endswith("/"):
-            raise ValueError(f"{path!r} names a folder: add a file name, such as picture.png")
+        names = path_names(path)
         wanted = self.folder.joinpath(*names)
         if not wanted.parent.resolve().is_relative_to(self.folder.resolve()):
             raise ValueError(f"{path!r} leaves the output folder {self.folder} by a link")
         return wanted
+
+
+def path_names(path: str) -> list[str]:
+    """The names in a path under the output folder, each short enough for any system.
+
+    Raises:
+        ValueError: it is none: it leaves the folder, names no file, or is not portable.
+    """
+    parts = path.split("/")
+    if not path.strip():
+        raise ValueError("a path to write to is empty: give a file name, such as picture.png")
+    if path.startswith("/") or "\\" in path or re.match(r"[A-Za-z]:", path):
+        raise ValueError(
+            f"{path!r} is not a path under the output folder: write it relative to that "
+            "folder, with / between names, and choose the folder itself for the whole run"
+        )
+    if ".." in parts:
+        raise ValueError(f"{path!r} leaves the output folder by '..'")
+    names = [_bounded(part) for part in parts if part not in ("", ".")]
+    for name in names:
+        _refuse_unportable(name, path)
+    if not names or path.endswith("/"):
+        raise ValueError(f"{path!r} names a folder: add a file name, such as picture.png")
+    return names
 
 
 def safe_component(text: str) -> str:

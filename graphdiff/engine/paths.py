@@ -17,6 +17,17 @@ def component(text: str) -> str:
     return safe_component(text)
 
 
+def refuse_outside(value: Any) -> None:  # noqa: ANN401 - a path, as a node declares it
+    """Refuse a path to write to that is none under the output folder.
+
+    Raises:
+        ValueError: it leaves that folder, names no file, or is not portable.
+    """
+    from graphdiff.engine.outputs import path_names
+
+    path_names(str(value))
+
+
 def absolute(value: str | Path, base: Path | None) -> Path:
     """A path relative to `base`, or to the working directory where that is None."""
     path = Path(value).expanduser()

@@ -70,6 +70,15 @@ def sources_of(module: str, file: Path, packages: frozenset[str]) -> dict[str, S
     return found
 
 
+def beside(folder: Path) -> frozenset[str]:
+    """The names of the modules and packages in a folder, which a loose file in it may import."""
+    return frozenset(
+        entry.name.removesuffix(".py")
+        for entry in os.scandir(folder)
+        if entry.name.endswith(".py") or os.path.isfile(os.path.join(entry.path, "__init__.py"))
+    )
+
+
 class _Within(NamedTuple):
     """What a walk stays in: a top-level package, its folder if it has one, and its like."""
 
@@ -218,8 +227,7 @@ def _file_of(module: str, importing: str, within: _Within) -> str | None:
     folder = within.folder if top == within.top else _top_folder(top)
     if folder is not None:
         return _source_in(folder, rest)
-    sibling = os.path.join(importing, f"{top}.py")
-    return sibling if not rest and os.path.isfile(sibling) else None
+    return _source_in(os.path.join(importing, top), rest)
 
 
 @lru_cache(maxsize=8192)

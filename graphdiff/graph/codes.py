@@ -72,6 +72,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "no-content": "A value given in Python has no content that could be hashed.",
         "plan-failed": "A node that runs while planning, such as LoadModel, failed.",
         "wire-mismatch": "A value does not fit here, though its type does: of another model, say.",
+        "output-path": "A path to write to leaves the output folder, or is no portable name.",
         "path-clash": "Two runs of a sweep would write the same file.",
     },
 }

@@ -298,3 +298,17 @@ def test_max_vram_bounds_the_weights_that_stay_on_the_device(
     said = graphdiff("run", "toy.yaml", "--max-vram", "lots")
     assert said.code == 2
     assert "4GB" in said.err
+
+
+@pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "sub/", "a\\\\b.txt"])
+def test_a_path_outside_the_output_folder_is_refused_before_anything_runs(
+    graphdiff: Command, path: str
+) -> None:
+    Path("outside.yaml").write_text(
+        f'graphdiff: 1\nnodes:\n  write: {{type: Write, value: 1, path: "{path}"}}\n'
+    )
+    for verb in ("plan", "run"):
+        said = graphdiff(verb, "outside.yaml")
+        assert said.code == 2
+        assert "outside.yaml:3:" in said.err
+        assert "output-path" in said.err

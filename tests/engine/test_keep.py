@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from graphdiff.engine.keep import worth_keeping
 from graphdiff.engine.maintain import ls
 from graphdiff.engine.session import Session
 from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
-from tests.engine.toys import NODES, call, graph, ran
+from graphdiff.graph.spec import Loop
+from tests.engine.toys import NODES, call, graph, ran, ref
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,29 @@ def test_what_cannot_be_written_down_is_warned_of_and_the_run_goes_on(tmp_path: 
     with pytest.warns(UserWarning, match=r"what s \(Strange\) gives"):
         results = Session(cache=tmp_path, registry=Registry.of(Strange, Given)).run(what)
     assert results.outputs["r"] is True
+
+
+def test_small_tensors_that_later_runs_start_from_are_kept_however_cheap_they_were(
+    tmp_path: Path,
+) -> None:
+    @node
+    def Text(x: int) -> torch.Tensor:
+        """A tensor outside loops."""
+        return torch.full((4,), float(x))
+
+    @node
+    def Move(x: torch.Tensor) -> torch.Tensor:
+        """A step."""
+        return x + 1
+
+    @node
+    def Total(x: torch.Tensor) -> float:
+        """A number of a tensor."""
+        return float(x.sum())
+
+    registry = Registry.of(*NODES, Text, Move, Total)
+    loop = Loop(3, {"move": call("Move", x="$carry.x")}, {"x": ref("text")}, {"x": ref("move")})
+    nodes = {"text": call("Text", x=1), "loop": loop, "sum": call("Total", x="$loop.x")}
+    what = graph(nodes, {"r": "$sum"})
+    Session(cache=tmp_path, registry=registry).run(what)
+    assert {entry.name for entry in ls(tmp_path)} == {"text", "loop[2].move", "sum"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,8 @@ from graphdiff.engine.keys import list_token, map_token, token_of
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Graph, Input, Loop
 from tests.engine.toys import Add, call, graph, planned, ref
+
+ROOT = Path(__file__).parents[2]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -275,3 +278,32 @@ def planned_nodes() -> list[Any]:
     from tests.engine.toys import One
 
     return [One, Add]
+
+
+def test_a_helper_beside_a_loose_file_of_nodes_is_in_its_identity(tmp_path: Path) -> None:
+    """What `--nodes FILE` loads may import its neighbours."""
+    code = (
+        "import sys; from pathlib import Path; from graphdiff.graph.registry import load_registry; "
+        "from graphdiff.engine.identity import identity_of; "
+        "print(identity_of(load_registry([Path(sys.argv[1])]).nodes['Loose']).source)"
+    )
+    nodes = tmp_path / "loose_nodes.py"
+    nodes.write_text(
+        "from graphdiff import node\nfrom loose_helper import factor\n\n"
+        "@node\ndef Loose(x: int) -> int:\n    return x * factor()\n"
+    )
+
+    def source(helper: str) -> str:
+        (tmp_path / "loose_helper.py").write_text(helper)
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", code, str(nodes)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "nodes")))},
+        )
+        return done.stdout
+
+    first = source("def factor():\n    return 2\n")
+    assert source("def factor():\n    return 3\n") != first
+    assert source("def factor():\n    return 2  # two\n") == first

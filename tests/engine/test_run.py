@@ -17,6 +17,7 @@ from graphdiff.engine.events import LoopProgress, NodeFinished, NodeStarted
 from graphdiff.engine.memory import MemoryStore
 from graphdiff.engine.program import PointInputs
 from graphdiff.engine.run import Cancel
+from graphdiff.engine.session import Session
 from graphdiff.engine.store import NoStore
 from graphdiff.graph.node import Settings, node
 from graphdiff.graph.registry import Registry
@@ -870,3 +871,26 @@ def test_a_value_that_has_no_content_is_refused_as_an_input() -> None:
 def MakeBig() -> Big:
     """Make something big."""
     return Big(1)
+
+
+def test_a_result_that_is_not_what_the_node_declares_fails_that_node() -> None:
+    @node
+    def Wrong(x: int) -> str:
+        """Give what was not declared."""
+        return x  # type: ignore[return-value]
+
+    what = graph({"wrong": call("Wrong", x=1)}, {"r": "$wrong"})
+    with pytest.raises(RunError, match=r"wrong \(Wrong\): .*it gave int, but declares str"):
+        Session(cache=False, registry=Registry.of(Wrong)).run(what)
+
+
+def test_a_node_that_exits_fails_alone() -> None:
+    @node
+    def Exits(x: int) -> int:
+        """Leave."""
+        raise SystemExit(3)
+
+    what = graph({"exits": call("Exits", x=1), "one": call("One")}, {"r": "$exits", "s": "$one"})
+    with pytest.raises(RunError, match="exits") as caught:
+        Session(cache=False, registry=Registry.of(*NODES, Exits)).run(what)
+    assert caught.value.results.outputs["s"] == 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn, cast
 
 
 class FrozenConfig(Mapping[str, Any]):
@@ -33,7 +33,8 @@ class FrozenConfig(Mapping[str, Any]):
         return defaulted
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - JSON data
-        return self._values[key]
+        values: dict[str, Any] = object.__getattribute__(self, "_values")
+        return values[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -72,5 +73,5 @@ class FrozenConfig(Mapping[str, Any]):
 
 def _freeze(value: Any) -> Any:  # noqa: ANN401 - JSON data
     if isinstance(value, list | tuple):
-        return tuple(_freeze(item) for item in value)
+        return tuple(_freeze(item) for item in cast("Sequence[Any]", value))
     return value

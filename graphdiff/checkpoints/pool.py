@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from graphdiff.checkpoints.build import (
@@ -153,11 +154,10 @@ class WeightsPool:
             patches = handle.patches if isinstance(handle, UNet) else ()
 
             def plain() -> nn.Module:
-                if isinstance(handle, UNet) and patches:
-                    return self._with_loras(
-                        base, patches, "unet", lambda: unet_modules(handle)["unet"]
-                    )
-                return self._base(base)
+                if not (patches and isinstance(handle, UNet)):
+                    return self._base(base)
+                names = partial(unet_modules, handle)
+                return self._with_loras(base, patches, "unet", lambda: names()["unet"])
 
             if not self.packs or base.device != "cpu":
                 return plain()

@@ -138,8 +138,10 @@ def _classes_of(annotation: Any) -> tuple[type, ...] | None:  # noqa: ANN401 - a
     if plain is float:
         return (float, int)
     vague = plain in (object, Any) or getattr(plain, "_is_protocol", False)
-    is_class = isinstance(plain, type) and get_origin(plain) is None
-    return (plain,) if is_class and not vague else None
+    if vague or not inspect.isclass(plain) or get_origin(plain) is not None:
+        return None
+    classes: tuple[Any, ...] = (plain,)
+    return classes
 
 
 def _default(value: Any, convert: Callable[[object], object]) -> Known:  # noqa: ANN401

@@ -12,7 +12,7 @@ from graphdiff.engine.maintain import ls
 from graphdiff.engine.session import Session
 from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Loop
+from graphdiff.graph.spec import Element, Loop
 from tests.engine.toys import NODES, call, graph, ran, ref
 
 
@@ -87,7 +87,11 @@ def test_small_tensors_that_later_runs_start_from_are_kept_however_cheap_they_we
 
     registry = Registry.of(*NODES, Text, Move, Total)
     loop = Loop(3, {"move": call("Move", x="$carry.x")}, {"x": ref("text")}, {"x": ref("move")})
-    nodes = {"text": call("Text", x=1), "loop": loop, "sum": call("Total", x="$loop.x")}
+    nodes: dict[str, Element] = {
+        "text": call("Text", x=1),
+        "loop": loop,
+        "sum": call("Total", x="$loop.x"),
+    }
     what = graph(nodes, {"r": "$sum"})
     Session(cache=tmp_path, registry=registry).run(what)
     assert {entry.name for entry in ls(tmp_path)} == {"text", "loop[2].move", "sum"}

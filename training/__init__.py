@@ -1,0 +1,1 @@
+"""Rebuild the bundled models: data set, autoencoder, U-Net, LoRA, evaluation and model card."""

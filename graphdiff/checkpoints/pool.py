@@ -98,7 +98,6 @@ class _Packed:
     """A model in the form that a CPU's kernels read."""
 
     base: _Base
-    patches: tuple[LoRA | TextualInversion, ...] = ()
 
 
 _Key = _Base | _Patched | _Packed
@@ -151,31 +150,27 @@ class WeightsPool:
                     for encoder, part in zip(handle.encoders, parts, strict=True)
                 )
             base = _Base(_kind(handle), handle.config, handle.weights, handle.dtype, handle.device)
-            patches = handle.patches if isinstance(handle, UNet) else ()
-
-            def plain() -> nn.Module:
-                if not (patches and isinstance(handle, UNet)):
-                    return self._base(base)
+            if isinstance(handle, UNet) and handle.patches:
                 names = partial(unet_modules, handle)
-                return self._with_loras(base, patches, "unet", lambda: names()["unet"])
+                return self._with_loras(base, handle.patches, "unet", lambda: names()["unet"])
+            if self.packs and base.device == "cpu":
+                return self._packed(base)
+            return self._base(base)
 
-            if not self.packs or base.device != "cpu":
-                return plain()
-            return self._packed(base, patches, plain)
+    def _packed(self, base: _Base) -> nn.Module:
+        """The packed form of a model, which is kept instead of the plain one.
 
-    def _packed(
-        self, base: _Base, patches: tuple[LoRA, ...], plain: Callable[[], nn.Module]
-    ) -> nn.Module:
-        """The packed form of a model, which is kept instead of the plain one."""
+        Patched models are not packed: packed weights could not be shared between them.
+        """
 
         def make() -> nn.Module:
             from graphdiff.models.packed import packed
 
-            made = packed(plain())
-            self._modules.pop(_Patched(base, patches) if patches else base, None)
+            made = packed(self._base(base))
+            self._modules.pop(base, None)
             return made
 
-        return self._kept(_Packed(base, patches), 0, make)
+        return self._kept(_Packed(base), 0, make)
 
     def release(self, handle: Handle | None = None) -> None:
         """Let a model go, with its patched forms; all of them where none is named."""
@@ -336,7 +331,7 @@ def _name(key: _Key) -> str:
     """A model's name for people: its class, its file, its patches."""
     base = _base_of(key)
     name = f"{base.kind} {base.weights.files[0].sha256[:8]} {base.dtype} {base.device}"
-    if isinstance(key, _Base):
+    if not isinstance(key, _Patched):
         return name
     return name + "".join(f" + {patch.file.path.name}" for patch in key.patches)
 

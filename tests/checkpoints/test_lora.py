@@ -154,6 +154,20 @@ def test_every_format_adds_the_scaled_product_to_each_weight_and_to_no_other(
                 assert tensor.data_ptr() == before[name].data_ptr(), f"{name} is not shared"
 
 
+def test_patched_models_share_what_a_lora_leaves_alone_in_a_pool_that_packs_too(
+    sd1: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    plain = WeightsPool().module(checkpoint.unet).state_dict()
+    pool = WeightsPool(packs=True)
+    packed = pool.module(checkpoint.unet)
+    assert packed.state_dict().keys() < plain.keys()  # packed convolutions have left it
+    picked = weights(sd1, "unet", UNET_MODULES)
+    loras = [lora_of(peft(changes(picked, i), {}), tmp_path / f"{i}.safetensors") for i in (1, 2)]
+    one, other = (pool.module(checkpoint.unet.patched(lora)).state_dict() for lora in loras)
+    differing = {name for name in one if one[name].data_ptr() != other[name].data_ptr()}
+    assert differing == {f"{name}.weight" for name in UNET_MODULES}
+
+
 def test_the_old_format_means_to_diffusers_what_it_means_here(
     sd1: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

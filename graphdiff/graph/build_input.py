@@ -92,13 +92,17 @@ def Input(  # noqa: N802 - it makes part of a graph, as a node's call does
         raise BuildError(f"an input cannot be called {name!r}: names are letters, digits and _")
     if name in declared:
         raise BuildError(f"two inputs are called {name}")
+    few = None if choices is None else tuple(choices)
+    for value in (default, *(few or ())):
+        if isinstance(value, Handle):
+            raise BuildError(f"input {name}: {value!r} is not known yet: give it a plain value")
     written, nullable = _type_of_input(type)
     declared[name] = spec.Input(
         type=written,
         default=default if default is MISSING else lowered(default, scope),
         optional=optional or nullable,
         help=help,
-        choices=None if choices is None else tuple(lowered(choice, scope) for choice in choices),
+        choices=None if few is None else tuple(lowered(choice, scope) for choice in few),
         min=min,
         max=max,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from graphdiff.graph.annotations import (
@@ -11,14 +12,15 @@ from graphdiff.graph.annotations import (
     substitute,
     union,
 )
+from graphdiff.graph.arguments import ArgumentChecker, listed
 from graphdiff.graph.codes import CODES
 from graphdiff.graph.declared import declared_outs
 from graphdiff.graph.input_checks import input_out
-from graphdiff.graph.inputs import UnknownTypeError, input_annotation
 from graphdiff.graph.loop_checks import LoopChecker
+from graphdiff.graph.mismatch import SCALAR_TYPES
 from graphdiff.graph.names import UNREAD, did_you_mean, near
 from graphdiff.graph.node import Node
-from graphdiff.graph.order import cycles, order
+from graphdiff.graph.order import knots, order, place_of
 from graphdiff.graph.registry import RESERVED as RESERVED_TYPES
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.scope import Out, Outs, Scope
@@ -33,12 +35,12 @@ from graphdiff.graph.spec import (
     Loop,
     Part,
     Place,
-    Value,
 )
 from graphdiff.graph.types import type_name
-from graphdiff.graph.values import Slot, ValueChecker
+from graphdiff.graph.values import Slot, ValueChecker, members
 from graphdiff.graph.workflow import Workflow
 
+_MAX_LINES = 8  # of other places of one mistake that are named
 _MAX_HELPS = 50  # looking for what was meant takes long in a file with thousands of mistakes
 
 
@@ -48,7 +50,7 @@ def mistakes(
     """The mistakes of a workflow whose named parts are resolved, as they are come upon."""
     checker = _Checker(registry, workflow)
     checker.whole(workflow, targets)
-    return checker.found
+    return checker.told()
 
 
 class _Checker:
@@ -58,16 +60,31 @@ class _Checker:
         self.registry = registry
         self.places = workflow.places
         self.found: list[Diagnostic] = []
-        self.parts: dict[int, tuple[Graph, Outs]] = {}
+        self.causes: dict[tuple[object, ...], int] = {}
+        self.likewise: dict[int, list[Diagnostic]] = {}
+        self.reports = 0
+        self.parts: dict[int, tuple[Graph, Outs, Mapping[str, Out]]] = {}
         self.generic: dict[int, bool] = {}
         self.helps = 0
-        self.values = ValueChecker(self.add, self.may_help)
+        self.values = ValueChecker(self.add, self.may_help, self.between)
         self.loops = LoopChecker(self.add, self.values, registry)
+        self.arguments = ArgumentChecker(self.add, self.may_help, registry)
 
     def may_help(self) -> bool:
         """Whether there were few enough mistakes to look for what was meant."""
         self.helps += 1
         return self.helps <= _MAX_HELPS
+
+    def between(self, given: Any, wanted: Any) -> str | None:  # noqa: ANN401 - annotations
+        """The help that names nodes which take one value and give the other."""
+        kinds = [kind for kind in members(wanted) if kind not in SCALAR_TYPES]
+        found = [
+            node.name
+            for node in (self.registry.nodes.values() if kinds else ())
+            if any(port.type in kinds for port in node.ports.values())
+            and any(p.required and given in members(p.type) for p in node.params.values())
+        ]
+        return f"{' or '.join(found)} makes one of it" if 0 < len(found) <= 3 else None
 
     def add(
         self,
@@ -77,11 +94,35 @@ class _Checker:
         help: str | None = None,
         *,
         at_key: bool = False,
+        cause: tuple[object, ...] | None = None,
     ) -> None:
-        """Report a mistake at a value, or at its key."""
+        """Report a mistake at a value, or at its key: see `values.Report`."""
         assert code in CODES, code
         place: Place | None = (self.places.key if at_key else self.places.value)(path)
-        self.found.append(Diagnostic(code, message, path, place, help))
+        self.reports += 1
+        mistake = Diagnostic(code, message, path, place, help)
+        if cause is not None and cause in self.causes:
+            self.likewise.setdefault(self.causes[cause], []).append(mistake)
+            return
+        if cause is not None:
+            self.causes[cause] = len(self.found)
+        self.found.append(mistake)
+
+    def told(self) -> list[Diagnostic]:
+        """The mistakes, those of one cause as one at the first place, which names the others."""
+        for index, others in self.likewise.items():
+            first, *rest = sorted([self.found[index], *others], key=_position)
+            here = first.place.line if first.place is not None else 0
+            lines = dict.fromkeys(d.place.line for d in rest if d.place is not None)
+            lines.pop(here, None)
+            if lines:
+                named = [str(line) for line in lines][:_MAX_LINES]
+                if len(lines) > _MAX_LINES:
+                    named.append(f"{len(lines) - _MAX_LINES} more")
+                also = f" (also in line{'s' if len(lines) > 1 else ''} {listed(named)})"
+                first = replace(first, message=first.message + also)
+            self.found[index] = first
+        return self.found
 
     # Graphs.
 
@@ -104,8 +145,8 @@ class _Checker:
                 help = did_you_mean(first, [*graph.nodes, *graph.outputs])
                 self.found.append(Diagnostic("unknown-target", message, help=help))
 
-    def graph(self, graph: Graph, path: GraphPath) -> Outs:
-        """Check a graph and give its outputs."""
+    def graph(self, graph: Graph, path: GraphPath) -> tuple[Mapping[str, Out], Outs]:
+        """Check a graph, and give what is known of its inputs and outputs."""
         inputs = {
             name: input_out(name, declared, (*path, "inputs", name), self.registry, self.add)
             for name, declared in graph.inputs.items()
@@ -116,24 +157,28 @@ class _Checker:
         for name, value in graph.outputs.items():
             where = (*path, "outputs", name)
             outs[name] = self.values.type_of(value, Slot(f"outputs.{name}", where, scope))
-        return outs
+        return inputs, outs
 
     # Scopes.
 
     def scope(self, scope: Scope) -> None:
         """Check the nodes of a scope, each after those it needs."""
-        ordered, left = order(scope.nodes)
+        if scope.parent is not None:
+            outer = [around.nodes for around in scope.parent.around()]
+            scope.shadowed = frozenset(n for n in scope.nodes if any(n in nodes for nodes in outer))
+        ordered, left = order(scope.nodes, scope.shadowed)
         for name in ordered:
             scope.results[name] = self.element(name, scope.nodes[name], scope)
         if left:
             self.cycles(left, scope)
-            for name in left:
-                scope.results[name] = declared_outs(scope.nodes[name], self.registry)
-            for name in left:
-                self.element(name, scope.nodes[name], scope)
 
     def cycles(self, left: Mapping[str, Iterable[str]], scope: Scope) -> None:
-        for cycle in cycles(left):
+        """Check nodes on cycles, and those behind them."""
+        for name in left:
+            scope.results[name] = declared_outs(scope.nodes[name], self.registry)
+        found = knots(left)
+        behind = left.keys() - {name for _, knot in found for name in knot}
+        for cycle, knot in found:
             first = cycle[0]
             if len(set(cycle)) == 1:
                 message = f"{first} needs its own result"
@@ -142,15 +187,48 @@ class _Checker:
             else:
                 message = f"nodes need each other's results: {' -> '.join(cycle)}"
                 help = "in this chain each needs the next; a Loop's carry goes from pass to pass"
+            wires = self.knot(knot, scope)
+            at = wires[0] if wires else None
+            if at is not None and at.help is not None:
+                help = at.help
             path = (*scope.path, "nodes", first)
-            self.add("cycle", message, path, help, at_key=True)
+            wire = place_of(scope.nodes[first], cycle[1])
+            where = at.path if at is not None else (*path, *(wire or ()))
+            self.add("cycle", message, where, help, at_key=where == path)
+        for name in left:
+            if name in behind:
+                self.element(name, scope.nodes[name], scope)
+
+    def knot(self, knot: frozenset[str], scope: Scope) -> list[Diagnostic]:
+        """Check the nodes of a knot, and give what is wrong with the wires between them.
+
+        These are no mistakes beside the cycle: the wire that should not be is one of them.
+        """
+        start, causes = len(self.found), dict(self.causes)
+        for name in scope.nodes:
+            if name in knot:
+                self.element(name, scope.nodes[name], scope)
+        inner = {
+            index
+            for cause, index in self.causes.items()
+            if index >= start and cause[1] == scope.path and cause[2] in knot
+        }
+        wires = sorted((self.found[i] for i in inner), key=_position)
+        kept = [i for i in range(start, len(self.found)) if i not in inner]
+        moved = {old: start + new for new, old in enumerate(kept)}
+        self.found[start:] = [self.found[i] for i in kept]
+        self.causes = causes | {c: moved[i] for c, i in self.causes.items() if i in moved}
+        self.likewise = {
+            moved.get(i, i): others for i, others in self.likewise.items() if i not in inner
+        }
+        return wires
 
     def element(self, name: str, element: Element, scope: Scope) -> Outs | None:
         if name == UNREAD:
             return None
         path = (*scope.path, "nodes", name)
         scope.current = name
-        if scope.parent is not None and any(name in outer.nodes for outer in scope.parent.around()):
+        if name in scope.shadowed:
             message = f"{name} is the name of a node outside of the loop {scope.loop}"
             self.add("shadowed-name", message, path, "give one of them another name", at_key=True)
         if isinstance(element, Call):
@@ -174,11 +252,14 @@ class _Checker:
         if node is None:
             if call.type and call.type not in self.registry.parts:
                 self.unknown_type(call.type, path)
-            self.values.references(call.args, name, path, scope)
+            if not {"over", "nodes"} <= call.args.keys():  # a Loop, misspelt
+                self.values.references(call.args, name, path, scope)
             return None
         bindings: Bindings | None = {} if self.is_generic(node) else None
         known = node.at == "plan"
+        before = self.reports
         unknown: list[str] = []
+        renamed: list[str] = []
         for argument, value in call.args.items():
             if argument == UNREAD:
                 continue
@@ -191,10 +272,9 @@ class _Checker:
                     message = f"{label} is called {new} now"
                     help = f"write {new}, or run graphdiff validate --fix"
                     self.add("renamed-argument", message, where, help, at_key=True)
-                    unknown.append(new)
+                    renamed.append(new)
                 else:
                     unknown.append(argument)
-                    self.unknown_argument(call.type, argument, node.params, where)
                 self.values.references({argument: value}, name, path, scope)
                 continue
             slot = Slot(label, where, scope, bindings)
@@ -202,7 +282,10 @@ class _Checker:
         required = {
             p.name: _said(type_name(p.type), p.help) for p in node.params.values() if p.required
         }
-        self.missing_arguments(name, call.type, call.args, unknown, required, path)
+        given = {**call.args, **dict.fromkeys(renamed)}
+        wrong = self.arguments.check(name, call.type, given, unknown, node.params, required, path)
+        if wrong or (bindings is not None and self.reports > before):
+            return None
         return {
             port.name: Out(
                 substitute(port.type, bindings) if bindings is not None else port.type, known
@@ -218,34 +301,6 @@ class _Checker:
         message = f"there is no node or part called {written}"
         self.add("unknown-node-type", message, (*path, "type"), help)
 
-    def unknown_argument(
-        self, kind: str, argument: str, known: Iterable[str], path: GraphPath
-    ) -> None:
-        help = did_you_mean(argument, known) if self.may_help() else None
-        message = f"{kind} has no input {argument}"
-        self.add("unknown-argument", message, path, help, at_key=True)
-
-    def missing_arguments(
-        self,
-        name: str,
-        kind: str,
-        args: Mapping[str, Value],
-        unknown: list[str],
-        required: Mapping[str, str],
-        path: GraphPath,
-    ) -> None:
-        if UNREAD in args:
-            return
-        # `required` says in words what each argument takes that must be given.
-        missing = [argument for argument in required if argument not in args]
-        for argument in unknown:  # a misspelt argument is not missing too
-            if (meant := near(argument, missing)) is not None:
-                missing.remove(meant)
-        for argument in missing:
-            message = f"{name}: {kind} needs {argument}"
-            help = f"{argument} is {required[argument]}"
-            self.add("missing-argument", message, path, help, at_key=True)
-
     def is_generic(self, node: Node[..., Any]) -> bool:
         found = self.generic.get(id(node))
         if found is None:
@@ -256,37 +311,35 @@ class _Checker:
     def part(self, name: str, part: Part, path: GraphPath, scope: Scope) -> Outs | None:
         if id(part.graph) not in self.parts:
             # Twice included is checked once; its mistakes stand in its own file.
-            self.parts[id(part.graph)] = part.graph, self.graph(part.graph, (*path, "type"))
-        outs = self.parts[id(part.graph)][1]
+            inputs, outs = self.graph(part.graph, (*path, "type"))
+            self.parts[id(part.graph)] = part.graph, outs, inputs
+        _, outs, inputs = self.parts[id(part.graph)]
         known = True
         unknown: list[str] = []
         for argument, value in part.args.items():
             if argument == UNREAD or UNREAD in part.graph.inputs:
                 continue
-            declared = part.graph.inputs.get(argument)
             where = (*path, argument)
-            if declared is None:
+            if argument not in inputs:
                 unknown.append(argument)
-                self.unknown_argument(part.type, argument, part.graph.inputs, where)
                 self.values.references({argument: value}, name, path, scope)
                 continue
-            annotation: Any = Any
-            if declared.type:
-                try:
-                    annotation = input_annotation(declared, self.registry.types)
-                except UnknownTypeError:
-                    annotation = Any
             slot = Slot(f"{name}.{argument}", where, scope)
-            known &= self.values.check(value, annotation, slot).known
+            known &= self.values.check(value, inputs[argument].type, slot).known
         required = {
             n: _said(declared.type, declared.help)
             for n, declared in part.graph.inputs.items()
-            if declared.default is MISSING
+            if declared.default is MISSING and n != UNREAD
         }
-        self.missing_arguments(name, part.type, part.args, unknown, required, path)
-        if UNREAD in outs:
+        wrong = self.arguments.check(name, part.type, part.args, unknown, inputs, required, path)
+        if wrong or UNREAD in outs:
             return None
         return {n: Out(out.type, out.known and known) for n, out in outs.items()}
+
+
+def _position(mistake: Diagnostic) -> tuple[int, int]:
+    place = mistake.place
+    return (place.line, place.column) if place is not None else (0, 0)
 
 
 def _said(kind: str, help: str) -> str:

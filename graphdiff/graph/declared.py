@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from graphdiff.graph.annotations import (
@@ -11,7 +12,7 @@ from graphdiff.graph.annotations import (
 from graphdiff.graph.order import has_refs
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.scope import ANYTHING, Out, Outs, Scope, UnresolvedError
-from graphdiff.graph.spec import MISSING, Call, Element, If, Loop, Ref, Value
+from graphdiff.graph.spec import MISSING, Call, Element, If, Loop, Part, Ref, Value
 from graphdiff.graph.values import literal_type
 
 
@@ -21,6 +22,19 @@ def declared_outs(element: Element, registry: Registry) -> Outs | None:
     if node is None:
         return None
     return {n: Out(substitute(port.type, {}), True) for n, port in node.ports.items()}
+
+
+def names_given(loop: Loop, registry: Registry) -> Collection[str]:
+    """The names under which `next` gives something, by what the body's nodes declare."""
+    if not isinstance(loop.next, Ref):
+        return loop.next
+    element = loop.nodes.get(loop.next.path[0]) if len(loop.next.path) == 1 else None
+    if isinstance(element, Loop):
+        return (*element.carry, *element.collect)
+    if isinstance(element, Part):
+        return element.graph.outputs
+    outs = declared_outs(element, registry) if element is not None else None
+    return [name for name in outs or () if name]
 
 
 def next_type(loop: Loop, carried: str, body: Scope, registry: Registry) -> Any:  # noqa: ANN401

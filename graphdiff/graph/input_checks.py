@@ -39,9 +39,9 @@ def input_out(
         report("unknown-type", f"{label}: there is no type {wanted}", (*path, "type"), help)
         return ANYTHING
     annotation = input_annotation(declared, types)
-    if not _contradicts_itself(label, declared, plain, path, report) and (
-        declared.default is not MISSING
-    ):
+    if _contradicts_itself(label, declared, plain, path, report):
+        return ANYTHING
+    if declared.default is not MISSING:
         try:
             convert(declared.default, annotation)
         except LiteralError as error:
@@ -49,6 +49,7 @@ def input_out(
             if declared.default is None and not declared.optional:
                 instead = "write optional: true, or another default"
             report(error.code, f"{label}: {error.message}", (*path, "default"), instead)
+            return ANYTHING
     return Out(annotation, True)
 
 
@@ -61,7 +62,7 @@ def _contradicts_itself(
 ) -> bool:
     wrong: list[tuple[str, str, GraphPath, str | None]] = []
     if _is_wire(declared) and declared.default not in (MISSING, None):
-        message = f"a {declared.type} is wired in, it has no default"
+        message = f"{declared.type} comes by a wire and has no default"
         wrong.append(("wrong-input", message, ("default",), "remove the default"))
     for key, bound in (("min", declared.min), ("max", declared.max)):
         if bound is not None and plain not in (int, float):

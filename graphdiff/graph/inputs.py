@@ -24,6 +24,9 @@ SCALARS: Final[Mapping[str, Any]] = {
 }
 """The types of inputs that a file can hold, by name; every other type is a wire's."""
 
+DECLARATION: Final = ("type", "default", "optional", "help", "choices", "min", "max")
+"""The keys of a declaration."""
+
 
 class UnknownTypeError(LookupError):
     """The declared type of an input names no type. Its argument is the name."""

@@ -295,11 +295,17 @@ def _instance(plain: Any) -> Converter:  # noqa: ANN401 - annotations are any ob
     def to_instance(value: object) -> object:
         if isinstance(cls, type) and _is_instance(value, cls):
             return value
-        if isinstance(value, (dict, list, str, int, float, bool)):
-            return _by_pydantic(plain, typing.cast(object, value))
-        raise _wrong(type_name(plain), value)
+        plain_data = isinstance(value, (str, int, float, bool)) or is_sequence(value)
+        if is_mapping(value) or (plain_data and not _is_record(cls)):
+            return _by_pydantic(plain, value)
+        raise _wrong(type_name(plain), value, "wire the output of a node")
 
     return to_instance
+
+
+def _is_record(cls: object) -> bool:
+    """Whether only a map can be its literal form."""
+    return hasattr(cls, "__dataclass_fields__") or hasattr(cls, "model_fields")
 
 
 def _is_instance(value: object, cls: type) -> bool:
@@ -327,9 +333,15 @@ def _by_pydantic(plain: Any, value: object) -> object:  # noqa: ANN401 - annotat
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        detail = f"{where}: {first['msg']}" if where else first["msg"]
-        message = f"wants {type_name(plain)}, got {show(value)}: {detail}"
-        raise LiteralError("wrong-literal", message) from None
+        detail = ""
+        if where:
+            given: object = first["input"]
+            lacks = f"it has no {where}"
+            wrong = f"{where} cannot be {show(given)}"
+            detail = f", and {lacks if first['type'].startswith('missing') else wrong}"
+        message = f"wants {type_name(plain)}, got {show(value)}{detail}"
+        help = "wire the output of a node" if _is_record(plain) else None
+        raise LiteralError("wrong-literal", message, help) from None
 
 
 def _bounded(inner: Converter, limits: dict[str, Any], plain: Any) -> Converter:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphdiff.graph.annotations import (
@@ -11,13 +11,14 @@ from graphdiff.graph.annotations import (
     union,
 )
 from graphdiff.graph.data import is_mapping, is_sequence
-from graphdiff.graph.declared import next_type
-from graphdiff.graph.names import UNREAD
+from graphdiff.graph.declared import names_given, next_type
+from graphdiff.graph.mismatch import fitting_help
+from graphdiff.graph.names import UNREAD, near
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.scope import ANYTHING, Out, Outs, Scope
+from graphdiff.graph.scope import ANYTHING, Carried, Out, Outs, Scope
 from graphdiff.graph.spec import MISSING, GraphPath, Loop, Ref, Value
-from graphdiff.graph.types import show, type_name
-from graphdiff.graph.values import Report, Slot, ValueChecker
+from graphdiff.graph.types import assignable, show, type_name
+from graphdiff.graph.values import Report, Slot, ValueChecker, mismatched
 
 
 class LoopChecker:
@@ -46,27 +47,37 @@ class LoopChecker:
         body = Scope(
             path, loop.nodes, scope.inputs, scope, name, item, Out(int, known), dict(start)
         )
-        body.carry = {
-            carried: Out(union([out.type, next_type(loop, carried, body, self._registry)]), False)
-            for carried, out in start.items()
-        }
+        body.given = names_given(loop, self._registry)
+        carry: dict[str, Out] = {}
+        for carried, out in start.items():
+            following = next_type(loop, carried, body, self._registry)
+            both = union([out.type, following])
+            carry[carried] = Out(both, False, Carried(out.type, following))
+        body.carry = carry
         return body
 
     def outs(self, name: str, loop: Loop, path: GraphPath, body: Scope) -> Outs | None:
         """Check what stands at the end of a pass, and give the loop's outputs."""
-        self._next(name, loop, path, body)
-        outs = dict(body.carry)
+        if UNREAD not in loop.carry:
+            self._next(name, loop, path, body)
+        if loop.until is not None:
+            self._values.check(loop.until, bool, Slot(name, path, body).below("until"))
+        outs = {
+            carried: self._carried(name, carried, out, loop, path, body)
+            for carried, out in body.carry.items()
+        }
+        if not (UNREAD in loop.carry or all(n in loop.carry for n in body.given)):
+            poisoned = body.unstarted if isinstance(loop.next, Ref) and loop.carry else body.given
+            outs.update((n, ANYTHING) for n in poisoned if n not in outs)
         for collected, value in loop.collect.items():
             where = (*path, "collect", collected)
             out = self._values.type_of(value, Slot(f"{name}.{collected}", where, body))
-            if collected in outs:
+            if collected in outs and collected != UNREAD:
                 message = f"{name} gives two outputs called {collected}: its carry, and a list"
                 help = "collect it under another name"
                 self._report("duplicate-output", message, where, help, at_key=True)
                 continue
             outs[collected] = Out(list_of(out.type), out.known and body.index.known)
-        if loop.until is not None:
-            self._values.check(loop.until, bool, Slot(name, path, body).below("until"))
         return None if UNREAD in outs else outs
 
     def _over(self, name: str, loop: Loop, slot: Slot) -> tuple[Out | Mapping[str, Out], bool]:
@@ -111,51 +122,97 @@ class LoopChecker:
         item = item_type(found.type)
         if item is None:
             message = f"{slot.label}: {value} is {type_name(found.type)}, which is no list"
-            self._report("type-mismatch", message, slot.path, help)
+            cause = mismatched(value, slot.scope, "list")
+            self._report("type-mismatch", message, slot.path, help, cause=cause)
             return ANYTHING
         return Out(item, found.known)
+
+    def _carried(
+        self, name: str, carried: str, out: Out, loop: Loop, path: GraphPath, body: Scope
+    ) -> Out:
+        """Say who is wrong where readers refuse what is carried, and give what is known of it."""
+        found = out.carried
+        if found is None or not found.refused:
+            return Out(out.type, out.known)
+        wanted, first = found.refused[0]
+        starts, follows = (assignable(t, wanted) for t in (found.start, found.following))
+        if found.accepted or starts == follows:
+            for _, refusal in found.refused:
+                self._values.refused(refusal)
+            return Out(out.type, out.known)
+        # No reader takes it, and it is one of its two sources that does not fit.
+        if starts:
+            source, kind, passes = "next", found.following, "the passes after the first"
+        else:
+            source, kind, passes = "carry", found.start, "the first pass"
+        message = (
+            f"{name}.{source}.{carried}: {first.label} wants {type_name(wanted)}, but this is "
+            f"{type_name(kind)} in {passes}"
+        )
+        where = (
+            (*path, source) if isinstance(loop.next, Ref) and starts else (*path, source, carried)
+        )
+        outer = body.parent
+        help = fitting_help(wanted, body if starts or outer is None else outer)
+        value = loop.next if starts else loop.carry
+        ref = value if isinstance(value, Ref) else value[carried]
+        cause = mismatched(ref, body, type_name(wanted)) if isinstance(ref, Ref) else None
+        self._report("type-mismatch", message, where, help, cause=cause)
+        return ANYTHING
 
     def _next(self, name: str, loop: Loop, path: GraphPath, body: Scope) -> None:
         """Check what a pass gives to the next one."""
         slot = Slot(f"{name}.next", (*path, "next"), body)
-        if UNREAD in loop.carry:
+        if not isinstance(loop.next, Ref):
+            for carried, value in loop.next.items():
+                self._values.type_of(value, slot.below(carried))
+            if UNREAD not in loop.next:
+                self._differ(name, loop, path, body, list(loop.next))
             return
-        if isinstance(loop.next, Ref):
-            self._next_of_one(name, loop, loop.next, slot)
+        if not loop.next.path:
             return
-        for carried, value in loop.next.items():
-            self._values.type_of(value, slot.below(carried))
-        if UNREAD in loop.next:
-            return
-        missing = [n for n in loop.carry if n not in loop.next]
-        extra = [n for n in loop.next if n not in loop.carry]
-        if missing or extra:
-            message = f"carry and next of {name} differ: " + "; ".join(
-                [f"next has no {n}" for n in missing] + [f"carry has no {n}" for n in extra]
-            )
-            help = "each pass gives the next one everything that is carried"
-            at = slot.path if loop.next else (*path, "carry")
-            self._report("carry-mismatch", message, at, help, at_key=True)
-
-    def _next_of_one(self, name: str, loop: Loop, ref: Ref, slot: Slot) -> None:
-        """Check `next: $step`, which is short for each of its outputs by name."""
-        if not ref.path:
-            return
-        body, first = slot.scope, ref.path[0]
-        spelt = f"write next: {{{', '.join(f'{n}: ...' for n in loop.carry)}}}"
-        if len(ref.path) != 1 or first not in body.nodes:
-            if self._values.type_of(ref, slot).type is not Any:
+        first = loop.next.path[0]
+        if len(loop.next.path) != 1 or first not in body.nodes:
+            if self._values.type_of(loop.next, slot) is not ANYTHING:
                 message = f"next of {name} is a node of the body with outputs named as carry's"
-                self._report("carry-mismatch", message, slot.path, spelt)
+                self._report("carry-mismatch", message, slot.path, _spelt("next", loop.carry))
             return
         outs = body.results.get(first)
-        if outs is None:
+        if outs is not None:
+            given = [n for n in outs if n and (n in loop.carry or n in body.unstarted)]
+            self._differ(name, loop, path, body, given if loop.carry else [n for n in outs if n])
+
+    def _differ(
+        self, name: str, loop: Loop, path: GraphPath, body: Scope, given: Sequence[str]
+    ) -> None:
+        """Report carry and next that do not have the same names."""
+        missing = [n for n in loop.carry if n not in given]
+        extra = [n for n in given if n not in loop.carry]
+        told = [
+            f"{key} has no {', '.join(n)}" for key, n in (("next", missing), ("carry", extra)) if n
+        ]
+        if isinstance(loop.next, Ref) and not loop.carry and not extra:
+            told = [f"{loop.next} has no outputs with names"]
+        if not told:
             return
-        if not loop.carry or any(n not in outs for n in loop.carry):
-            gives = ", ".join(n for n in outs if n) or "one output without a name"
-            carries = ", ".join(loop.carry) or "nothing"
-            message = f"carry and next of {name} differ: it carries {carries}, {ref} gives {gives}"
-            self._report("carry-mismatch", message, slot.path, spelt if loop.carry else None)
+        meant = near(missing[0], extra) if missing else None
+        help = (
+            f"did you mean {meant}?"
+            if meant
+            else _spelt("next" if missing else "carry", [*loop.carry, *extra])
+        )
+        where: GraphPath = (*path, "next")
+        if body.unstarted or (extra and not loop.carry) or not loop.next:
+            # The body reads under `next`'s names: it is the carry that is wrong.
+            where = (*path, "carry", *(missing[:1] if body.unstarted else ()))
+        elif extra and not isinstance(loop.next, Ref):
+            where = (*where, extra[0])
+        message = f"carry and next of {name} differ: {'; '.join(told)}"
+        self._report("carry-mismatch", message, where, help, at_key=True)
+
+
+def _spelt(key: str, names: Iterable[str]) -> str:
+    return f"write {key}: {{{', '.join(f'{n}: ...' for n in names)}}}"
 
 
 def _length(over: Value) -> int | None:

@@ -17,7 +17,7 @@ from graphdiff.graph.scope import Scope
 from graphdiff.graph.spec import Ref
 from graphdiff.graph.types import assignable, type_name
 
-_SCALARS: Final = (str, int, float, bool, NONE)
+SCALAR_TYPES: Final = (str, int, float, bool, NONE, None)
 
 
 def mismatch(ref: Ref, given: Any, wanted: Any) -> tuple[str, str | None]:  # noqa: ANN401
@@ -49,7 +49,7 @@ def fitting_help(wanted: Any, scope: Scope) -> str | None:  # noqa: ANN401 - an 
     """The outputs in sight that would fit; none for plain numbers and text, which are many."""
     plain = resolve(wanted)
     members = get_args(plain) if is_union(plain) else (plain,)
-    if all(resolve(member) in _SCALARS for member in members):
+    if all(resolve(member) in SCALAR_TYPES for member in members):
         return None
     found = scope.fitting(wanted)
     return f"{' or '.join(found)} would fit" if found else None

@@ -35,6 +35,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text is `$` and names."""
+    return text[:1] == "$" and _PATH.fullmatch(text, 1) is not None
+
+
 def near(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant."""
     candidates = [candidate for candidate in names if candidate != UNREAD]
@@ -65,7 +70,7 @@ def parse_text(text: str) -> str | Ref | Text:
     if "$" not in text:
         return text
     if text[0] == "$" and text[1:2] not in ("$", "{"):
-        if _PATH.fullmatch(text, 1) is None:
+        if not is_reference(text):
             raise DollarError(
                 f"{_shown(text)} starts with $ and is no reference",
                 f"write ${_shown(text)} for a literal $, or $name or $name.output for a reference",

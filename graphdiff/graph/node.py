@@ -11,6 +11,13 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from graphdiff.graph.annotations import accepts_none, strip_annotated
+from graphdiff.graph.declaration import (
+    DeclarationError,
+    hints_of,
+    refuse_default,
+    refuse_signature,
+    wrong,
+)
 from graphdiff.graph.docstrings import argument_help
 from graphdiff.graph.path_markers import InputFile, Locator, OutputFile, PathMarker, path_kind
 
@@ -52,7 +59,13 @@ class Settings:
 
     device: str = "auto"
     dtype: str = "auto"
+    compile: bool = False
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def told(self) -> dict[str, str]:
+        """What a picture says of them."""
+        said = {"device": self.device, "dtype": self.dtype}
+        return said | {"compile": "true"} if self.compile else said
 
 
 class Outputs(typing.Protocol):
@@ -85,10 +98,6 @@ class WireError(ValueError):
     def __init__(self, parameter: str, message: str) -> None:
         self.parameter = parameter
         super().__init__(message)
-
-
-class DeclarationError(TypeError):
-    """A function that cannot be a node, with the function's name and what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +149,13 @@ class Batched:
     Args:
         fn: Takes lists for the parameters in `over`, single values for the rest; gives a list.
         over: The parameters that may differ between the calls.
-        limit: The most calls in one batch, or None for what memory holds.
+        limit: The most calls in one batch, or None for what memory holds; or a function of some of
+            the node's parameters, by name, that gives the number for calls like one.
     """
 
     fn: Callable[..., Any]
     over: tuple[str, ...]
-    limit: int | None = None
+    limit: int | Callable[..., int] | None = None
 
 
 INJECTED = (Settings, Outputs)
@@ -189,7 +199,14 @@ class Node(Generic[P, R]):
         self.__doc__ = fn.__doc__
         self.__module__ = fn.__module__
         self.__qualname__ = fn.__qualname__
-        _refuse_undeclared(self.name, fn)
+        for keyword, given, allowed in (
+            ("at", at, ("run", "plan")),
+            ("cache", cache, typing.get_args(CachePolicy)),
+        ):
+            if given not in allowed:
+                few = ", ".join(map(repr, allowed))
+                raise wrong(self.name, fn, f"{keyword} is one of {few}, not {given!r}")
+        refuse_signature(self.name, fn, INJECTED)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Add a call to the graph that is being built, and give the handle of its result."""
@@ -201,13 +218,17 @@ class Node(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<node {self.name} of {self.__module__}>"
 
-    def batched(self, *, over: Sequence[str], limit: int | None = None) -> Callable[[F], F]:
+    def batched(
+        self, *, over: Sequence[str], limit: int | Callable[..., int] | None = None
+    ) -> Callable[[F], F]:
         """Declare how several calls run as one: see `Batched`."""
 
         def declare(fn: F) -> F:
-            unknown = set(over) - set(self.params)
+            asked = inspect.signature(limit).parameters if callable(limit) else ()
+            unknown = {*over, *asked} - set(self.params)
             if unknown:
-                raise DeclarationError(f"{self.name}.batched(over=...): no parameter {unknown}")
+                named = ", ".join(sorted(unknown))
+                raise wrong(self.name, fn, f"batched(over=...) names {named}, no parameter")
             self.batch = Batched(fn, tuple(over), limit)
             return fn
 
@@ -241,14 +262,7 @@ class Node(Generic[P, R]):
         Raises:
             DeclarationError: an annotation names what its module does not have.
         """
-        try:
-            return typing.get_type_hints(self.fn, include_extras=True)
-        except NameError as error:
-            code = self.fn.__code__
-            raise DeclarationError(
-                f"{code.co_filename}:{code.co_firstlineno}: node {self.name}: an annotation names "
-                f"{error.name!r}, which is neither defined nor imported there"
-            ) from error
+        return hints_of(self.name, self.fn, self.fn)
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
@@ -277,7 +291,7 @@ class Node(Generic[P, R]):
         result: Any = self.hints["return"]
         names: tuple[str, ...] = getattr(result, "_fields", ())  # those of a NamedTuple
         if names and issubclass(result, tuple):
-            fields = typing.get_type_hints(self.hints["return"], include_extras=True)
+            fields = hints_of(self.name, self.fn, result)
             return {name: Port(name, fields[name]) for name in names}
         return {"": Port("", result)}
 
@@ -285,6 +299,18 @@ class Node(Generic[P, R]):
     def summary(self) -> str:
         """The docstring's first line."""
         return (self.fn.__doc__ or "").strip().split("\n", 1)[0]
+
+    def refuse_undeclared(self) -> None:
+        """Refuse what could not be judged when the node was declared, before all was defined.
+
+        Raises:
+            DeclarationError: an annotation means nothing, or a default is not of its type.
+        """
+        for parameter in inspect.signature(self.fn).parameters.values():
+            annotation = self.hints[parameter.name]
+            if annotation not in INJECTED:
+                refuse_default(self.name, self.fn, parameter, annotation)
+        _ = self.ports
 
 
 @overload
@@ -329,16 +355,3 @@ def node(
         return Node(function, at=at, effect=effect, cache=cache, renamed=renamed, name=name)
 
     return declare if fn is None else declare(fn)
-
-
-def _refuse_undeclared(name: str, fn: Callable[..., Any]) -> None:
-    annotations = inspect.get_annotations(fn)
-    for parameter in inspect.signature(fn).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise DeclarationError(
-                f"node {name}: *{parameter.name} is not possible: name each input"
-            )
-        if parameter.name not in annotations:
-            raise DeclarationError(f"node {name}: parameter {parameter.name!r} needs an annotation")
-    if "return" not in annotations:
-        raise DeclarationError(f"node {name}: the result needs an annotation, as in `-> Latents`")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import cast
 
 from graphdiff.graph.data import is_mapping, is_sequence
 from graphdiff.graph.names import RESERVED
-from graphdiff.graph.spec import Call, Element, If, Loop, Part, Ref, Text, Value
+from graphdiff.graph.spec import Call, Element, GraphPath, If, Loop, Part, Ref, Text, Value
 
 _LOOP_WORDS = ("item", "index", "carry")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -42,14 +43,22 @@ def needs(name: str, element: Element) -> frozenset[str]:
     return frozenset(ref.path[0] for ref in _outward(name, element))
 
 
-def order(nodes: Mapping[str, Element]) -> tuple[list[str], dict[str, frozenset[str]]]:
+def order(
+    nodes: Mapping[str, Element], apart_from: Collection[str] = ()
+) -> tuple[list[str], dict[str, frozenset[str]]]:
     """The names of nodes, each after those it needs, and the nodes on or behind cycles.
+
+    What needs nothing that stands below it keeps its place.
+
+    Args:
+        nodes: The nodes.
+        apart_from: Names that say nothing about the order, since it is open what they refer to.
 
     Returns:
         The order, and the needs of those nodes that have no place in it.
     """
     edges = {
-        name: frozenset(n for n in needs(name, element) if n in nodes)
+        name: frozenset(n for n in needs(name, element) if n in nodes and n not in apart_from)
         for name, element in nodes.items()
     }
     readers: dict[str, list[str]] = {}
@@ -58,24 +67,34 @@ def order(nodes: Mapping[str, Element]) -> tuple[list[str], dict[str, frozenset[
         waiting[name] = len(sources)
         for source in sources:
             readers.setdefault(source, []).append(name)
-    found = [name for name, count in waiting.items() if not count]
-    for name in found:  # grows while it is gone through
+    names = list(nodes)
+    place = {name: i for i, name in enumerate(names)}
+    ready = [place[name] for name, count in waiting.items() if not count]  # sorted, so a heap
+    found: list[str] = []
+    while ready:
+        name = names[heapq.heappop(ready)]
+        found.append(name)
         for reader in readers.get(name, ()):
             waiting[reader] -= 1
             if not waiting[reader]:
-                found.append(reader)
+                heapq.heappush(ready, place[reader])
     done = set(found)
     return found, {name: sources for name, sources in edges.items() if name not in done}
 
 
 def cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
     """One cycle of each knot of nodes that need each other's results, in the order of the file."""
+    return [cycle for cycle, _ in knots(edges)]
+
+
+def knots(edges: Mapping[str, Iterable[str]]) -> list[tuple[list[str], frozenset[str]]]:
+    """Nodes that need each other's results: one cycle of each such knot, and all that are in it."""
     import networkx as nx
 
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_edges_from((n, source) for n, sources in edges.items() for source in sources)
     position = {name: i for i, name in enumerate(edges)}
-    found: list[list[str]] = []
+    found: list[tuple[list[str], frozenset[str]]] = []
     for knot in nx.strongly_connected_components(graph):
         first = min(knot, key=lambda name: position.get(name, 0))
         if len(knot) > 1:
@@ -84,10 +103,43 @@ def cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
             path: list[str] = nx.shortest_path(  # pyright: ignore[reportUnknownMemberType]
                 inside, first, back
             )
-            found.append([*path, first])
+            found.append(([*path, first], frozenset(knot)))
         elif graph.has_edge(first, first):
-            found.append([first, first])
-    return sorted(found, key=lambda cycle: position.get(cycle[0], 0))
+            found.append(([first, first], frozenset(knot)))
+    return sorted(found, key=lambda pair: position.get(pair[0][0], 0))
+
+
+def place_of(element: Element, name: str) -> GraphPath | None:
+    """Where an element refers to a node outside of it: a path from the element on."""
+    if isinstance(element, (Call, Part)):
+        return _within(cast(Value, element.args), name)
+    if isinstance(element, If):
+        return _within(
+            {"test": element.test, "then": element.then, "else": element.otherwise}, name
+        )
+    if name not in element.nodes:
+        for inner, below in element.nodes.items():
+            if (found := place_of(below, name)) is not None:
+                return ("nodes", inner, *found)
+    ends = {"next": element.next, "collect": element.collect, "until": element.until}
+    inside = {} if name in element.nodes else ends
+    return _within({"over": element.over, "carry": element.carry, **inside}, name)
+
+
+def _within(value: Value, name: str) -> GraphPath | None:
+    """Where in a value a node is referred to, `$name.item` of a loop apart."""
+    if isinstance(value, (Ref, Text)):
+        found = any(ref.path[:1] == (name,) and not _is_own(ref, name) for ref in refs(value))
+        return () if found else None
+    items: Iterable[tuple[str | int, Value]] = ()
+    if is_mapping(value):
+        items = value.items()
+    elif is_sequence(value):
+        items = enumerate(value)
+    for key, item in items:
+        if (below := _within(item, name)) is not None:
+            return (key, *below)
+    return None
 
 
 def _outward(name: str, element: Element) -> Iterator[Ref]:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from graphdiff.graph import source as tree
-from graphdiff.graph.inputs import inferred_type
+from graphdiff.graph.input_reader import InputReader
+from graphdiff.graph.misplaced import has_type, is_null, without_line
 from graphdiff.graph.names import (
     RESERVED,
     UNREAD,
+    is_name,
     near,
 )
 from graphdiff.graph.places import FilePlaces
@@ -31,10 +33,9 @@ from graphdiff.graph.spec import (
     Value,
     WorkflowError,
 )
-from graphdiff.graph.tree_reader import AliasError, Pairs, TreeReader
+from graphdiff.graph.tree_reader import AliasError, Pairs, as_name
 
 _TOP: Final = ("graphdiff", "name", "description", "inputs", "nodes", "outputs")
-_INPUT: Final = ("type", "default", "optional", "help", "choices", "min", "max")
 _LOOP: Final = ("type", "over", "carry", "nodes", "next", "collect", "until")
 _IF: Final = ("type", "test", "then", "else")
 
@@ -55,16 +56,18 @@ def read_source(
         include: Reads the part at a path that is written in this file.
     """
     reader = _Reader(source, folder, include)
-    return reader.workflow(), reader.places, reader.mistakes
+    graph = reader.workflow()
+    return graph, reader.places, reader.excused()
 
 
-class _Reader(TreeReader):
+class _Reader(InputReader):
     """One file.
 
     Attributes:
         folder: What its paths are relative to.
         include: Reads the part at a path that is written in it.
         places: Where its values stand.
+        loose: What stands outside of the map that it belongs to.
     """
 
     def __init__(self, source: Source, folder: Path | None, include: Include) -> None:
@@ -72,6 +75,7 @@ class _Reader(TreeReader):
         self.folder = folder
         self.include = include
         self.places = FilePlaces(source)
+        self.loose: set[str] = set()
 
     def workflow(self) -> Graph:
         root, self.mistakes = compose(self.source)
@@ -98,23 +102,31 @@ class _Reader(TreeReader):
             return Graph(folder=self.folder)
         names = {k.text for k, _ in root.pairs if isinstance(k, Scalar)}
         if not names & {"graphdiff", "nodes"}:
-            self.not_a_workflow(
-                "the file is YAML, but neither `graphdiff` nor `nodes` is in it", root
-            )
+            message = "the file is YAML, but neither `graphdiff` nor `nodes` is in it"
+            if "class_type" in self.source.text:
+                message = "this is a graph of ComfyUI's, which is written otherwise here"
+            self.not_a_workflow(message, root)
             return Graph(folder=self.folder)
-        pairs = self.pairs(root, ())
+        pairs = without_line(self.pairs(root, ()), self)
         if self.is_newer(pairs, root):
             return Graph(folder=self.folder)
         self.unknown_keys(pairs, _TOP, (), "a workflow")
+        self.loosened(pairs, _TOP)
         inputs = {
             name: self.input(name, value, ("inputs", name))
             for name, (_, value) in self.named(pairs, "inputs", (), "an input").items()
         }
+        for name in [*inputs]:
+            if ("inputs", name) in self.twice or not is_name(name):
+                inputs[name] = inputs[as_name(name)] = Input("")
         if self.lost(pairs, "inputs", _TOP, ()):
             inputs[UNREAD] = Input("")
         nodes = self.nodes(pairs, ())
         if self.lost(pairs, "nodes", _TOP, ()):
             nodes[UNREAD] = BROKEN
+        for name in self.loose:
+            nodes.setdefault(name, BROKEN)
+            inputs.setdefault(name, Input(""))
         return Graph(
             name=self.text(pairs, "name", ()),
             description=self.text(pairs, "description", ()),
@@ -126,6 +138,12 @@ class _Reader(TreeReader):
 
     def is_newer(self, pairs: Pairs, root: Tree) -> bool:
         if "graphdiff" not in pairs:
+            unknown = [n for n in pairs if n not in _TOP]
+            ones = (pairs[n][1] for n in unknown)
+            if near("graphdiff", unknown) or any(
+                isinstance(v, Scalar) and v.text == "1" for v in ones
+            ):
+                return False
             first = next((key for key, _ in pairs.values()), root)
             message = "the version of the file format is not said"
             self.error("missing-version", message, first, (), f"write graphdiff: {FORMAT_VERSION}")
@@ -145,17 +163,41 @@ class _Reader(TreeReader):
             self.error("wrong-shape", "the version is a number", value, ("graphdiff",), hint)
         return False
 
-    # Elements.
+    def loosened(self, pairs: Pairs, known: tuple[str, ...]) -> None:
+        """Note unknown keys that may be nodes or inputs with the wrong indentation."""
+        found = (n for n, (_, v) in pairs.items() if n not in known and isinstance(v, tree.Mapping))
+        self.loose.update(found)
 
     def nodes(self, pairs: Pairs, path: GraphPath) -> dict[str, Element]:
         found: dict[str, Element] = {}
-        for name, (key, value) in self.named(pairs, "nodes", path, "a node").items():
+        named = self.named(pairs, "nodes", path, "a node")
+        if "type" in named and isinstance(named["type"][1], Scalar):
+            key = named["type"][0]
+            hint = "a node is a name and, indented under it, its type and arguments"
+            message = "`type` stands where a node's name should"
+            self.error("wrong-shape", message, key, (*path, "nodes", "type"), hint)
+            return {UNREAD: BROKEN}
+        self.stray |= {n for n, (_, v) in named.items() if n in _LOOP and not has_type(v)}
+        for name, (key, value) in named.items():
             below = (*path, "nodes", name)
+            if name in self.stray:
+                hint = "indent it like the loop's `over`"
+                self.error("wrong-shape", f"{name} stands among the nodes", key, below, hint)
+                continue
             if name in RESERVED:
                 message = f"a node cannot be called {name}: ${name} means something else"
-                self.error("wrong-name", message, key, below)
-            found[name] = self.element(name, key, value, below)
+                self.error("wrong-name", message, key, below, "give it another name")
+            element = BROKEN if below in self.twice and is_null(value) else None
+            found[name] = element or self.element(name, key, value, below)
+            if below in self.twice:
+                found[name] = BROKEN
+            if not is_name(name):
+                found.setdefault(as_name(name), BROKEN)
+        if self.lost(pairs, "nodes", (), path):
+            found[UNREAD] = BROKEN
         return found
+
+    # Elements.
 
     def element(self, name: str, key: Scalar, value: Tree, path: GraphPath) -> Element:
         if not isinstance(value, tree.Mapping):
@@ -164,8 +206,13 @@ class _Reader(TreeReader):
             return BROKEN
         pairs = self.pairs(value, path)
         if "type" not in pairs:
+            if path in self.unread:
+                return BROKEN
             other = near("type", (n for n in pairs if n not in ("test", "then", "over")))
             hint = f"write type: instead of {other}:" if other else "write type: and a node's name"
+            for kind, needed in (("Loop", "over"), ("If", "then")):
+                if needed in pairs and not other:
+                    hint = f"write type: {kind}"
             self.error("missing-key", f"{name} has no type", key, path, hint)
             return BROKEN
         written = pairs["type"][1]
@@ -181,7 +228,7 @@ class _Reader(TreeReader):
         if kind == "If":
             return self.branch(name, key, pairs, path)
         args = {
-            argument: self.value(given, (*path, argument))
+            argument: self.once(given, (*path, argument))
             for argument, (_, given) in pairs.items()
             if argument != "type"
         }
@@ -206,6 +253,7 @@ class _Reader(TreeReader):
 
     def loop(self, name: str, key: Scalar, pairs: Pairs, path: GraphPath) -> Element:
         self.unknown_keys(pairs, _LOOP, path, "a Loop")
+        self.loosened(pairs, _LOOP)
         self.missing_keys(pairs, ("over", "nodes"), _LOOP, key, path, f"the Loop {name}")
         until: Ref | None = None
         if "until" in pairs:
@@ -244,62 +292,6 @@ class _Reader(TreeReader):
             for k in ("test", "then", "else")
         )
         return If(test, then, otherwise)
-
-    # Inputs.
-
-    def input(self, name: str, value: Tree, path: GraphPath) -> Input:
-        if not isinstance(value, tree.Mapping):
-            default = self.literal(value, path)
-            if default is MISSING:
-                return Input("")
-            return Input(self.inferred(default, value, path), default)
-        pairs = self.pairs(value, path)
-        self.unknown_keys(pairs, _INPUT, path, "an input")
-        default = self.literal_under(pairs, "default", path, MISSING)
-        if "type" in pairs:
-            kind = self.type(pairs["type"][1], (*path, "type"))
-        elif near("type", (key for key in pairs if key not in _INPUT)) is not None:
-            kind = ""
-        elif default is not MISSING:
-            kind = self.inferred(default, pairs["default"][1], path)
-        else:
-            hint = "write type: str, int, float, bool, path or [str]"
-            self.error("missing-key", f"the input {name} has no type", value, path, hint)
-            kind = ""
-        choices = self.literal_under(pairs, "choices", path, None)
-        if choices is not None and (not isinstance(choices, list) or not choices):
-            self.wrong_shape(pairs, "choices", path, "choices is a list of values")
-            choices = None
-        optional = self.literal_under(pairs, "optional", path, False)
-        if type(optional) is not bool:
-            self.wrong_shape(pairs, "optional", path, "optional is true or false")
-            optional = False
-        return Input(
-            type=kind,
-            default=default,
-            optional=optional,
-            help=self.text(pairs, "help", path),
-            choices=None if choices is None else tuple(choices),  # pyright: ignore
-            min=self.number(pairs, "min", path),
-            max=self.number(pairs, "max", path),
-        )
-
-    def type(self, value: Tree, path: GraphPath) -> str:
-        if isinstance(value, tree.Sequence) and len(value.items) == 1:
-            inner = self.type(value.items[0], path)
-            return f"[{inner}]" if inner else ""
-        if isinstance(value, Scalar) and value.text and "$" not in value.text:
-            return value.text
-        message = "a type is str, int, float, bool, path, a wire's type, or a list such as [str]"
-        self.error("wrong-shape", message, value, path)
-        return ""
-
-    def inferred(self, default: Value, at: Tree, path: GraphPath) -> str:
-        kind = inferred_type(default)
-        if kind is None:
-            hint = "write {type: str, default: null, optional: true}, or another type"
-            self.error("missing-key", "the default does not say the type", at, path, hint)
-        return kind or ""
 
 
 def is_path(kind: str) -> bool:

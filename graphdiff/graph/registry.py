@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -161,25 +160,14 @@ def _by_name(nodes: Iterable[Node[..., Any]]) -> dict[str, Node[..., Any]]:
 
 
 def _load_file(path: Path) -> ModuleType:
-    name = path.stem
-    if str(path.parent.resolve()) not in sys.path:
-        sys.path.append(str(path.parent.resolve()))  # so that files beside it can be imported
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
-        return known
-    if known is not None:
-        name = f"graphdiff_extra_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
+    from graphdiff.graph.loose import complaint, load_file  # few runs have such files
+
+    if path.suffix != ".py":
         raise RegistryError(f"{path}: nodes are loaded from Python files (*.py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise RegistryError(f"{path}: {type(error).__name__}: {error}") from error
-    return module
+        return load_file(path)
+    except (Exception, SystemExit) as error:  # a file may do anything when it is loaded
+        raise RegistryError(complaint(path, error)) from error
 
 
 def _types_of_params(node: Node[..., Any]) -> Iterable[Any]:

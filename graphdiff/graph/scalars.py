@@ -24,7 +24,7 @@ def plain_scalar(text: str) -> str | float | bool | None:
     """The value of a scalar without quotes: `1e-4` is a number, `no` and `12:30` are text.
 
     Raises:
-        ValueError: it is a whole number with more than `MAX_DIGITS` digits.
+        ValueError: it is a whole number with more than `MAX_DIGITS` digits, or too large a float.
     """
     if text and text[0] not in _STARTS:
         return text
@@ -35,7 +35,9 @@ def plain_scalar(text: str) -> str | float | bool | None:
             raise ValueError(f"a number of {len(text)} digits")
         return int(text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        if abs(number := float(text)) == float("inf"):
+            raise ValueError(f"{text} is more than any number can be")
+        return number
     if _BASED.fullmatch(text) and len(text) <= MAX_DIGITS:
         return int(text, 0)
     return text

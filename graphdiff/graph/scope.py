@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,37 @@ class Out:
 
     type: Any
     known: bool
+    carried: Carried | None = None
+    """What is gathered of `$carry.name` while a loop's body is checked."""
+
+
+@dataclass(slots=True, eq=False)
+class Carried:
+    """A carried value: the types it has, and what its readers say to them.
+
+    Attributes:
+        start: Its type in the first pass.
+        following: Its type in the others.
+        accepted: Whether something takes it as it is.
+        refused: The readers that do not, each as the annotation it wants and its message.
+    """
+
+    start: Any
+    following: Any
+    accepted: bool = False
+    refused: list[tuple[Any, Refusal]] = field(default_factory=list["tuple[Any, Refusal]"])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A mistake that is not reported yet: see `values.Report`."""
+
+    code: str
+    label: str
+    message: str
+    path: GraphPath
+    help: str | None
+    cause: tuple[object, ...]
 
 
 Outs = Mapping[str, Out]
@@ -28,12 +59,18 @@ ANYTHING: Final = Out(Any, True)
 
 
 class UnresolvedError(Exception):
-    """A reference that means nothing, as a code, a message and a help."""
+    """A reference that means nothing, as a code, a message and a help.
 
-    def __init__(self, code: str, message: str, help: str | None = None) -> None:
+    References with one cause are one mistake, however many there are: a node that is missing.
+    """
+
+    def __init__(
+        self, code: str, message: str, help: str | None = None, cause: tuple[str, ...] | None = None
+    ) -> None:
         self.code = code
         self.message = message
         self.help = help
+        self.cause = cause
 
 
 @dataclass(slots=True)
@@ -50,6 +87,9 @@ class Scope:
         item: `$item`; of a map of lists each by its name.
         index: `$index`.
         carry: `$carry`, by name.
+        given: What the loop's `next` gives, whether it is carried or not.
+        unstarted: What of that the body reads in `$carry` though it is not carried.
+        shadowed: The names in this scope that nodes around it have too.
         current: The node that is looked at.
     """
 
@@ -61,6 +101,9 @@ class Scope:
     item: Out | Mapping[str, Out] = ANYTHING
     index: Out = ANYTHING
     carry: Mapping[str, Out] = field(default_factory=dict[str, Out])
+    given: Collection[str] = ()
+    unstarted: set[str] = field(default_factory=set[str])
+    shadowed: frozenset[str] = frozenset()
     results: dict[str, Outs | None] = field(default_factory=dict[str, "Outs | None"])
     current: str = ""
 
@@ -77,7 +120,26 @@ class Scope:
         Raises:
             UnresolvedError: it means nothing.
         """
-        first, rest = ref.path[0], ref.path[1:]
+        first = ref.path[0]
+        try:
+            return self._found(ref, first, ref.path[1:])
+        except UnresolvedError:
+            if first in RESERVED and any(first in scope.nodes for scope in self.around()):
+                return None  # a node of this name, which cannot be, is meant
+            raise
+
+    def home(self, name: str) -> GraphPath:
+        """Where the scope is that a reference's first name belongs to."""
+        path = self.path
+        if name in ("item", "index", "carry"):
+            return path
+        for scope in self.around():
+            path = scope.path
+            if name in scope.nodes:
+                break
+        return path
+
+    def _found(self, ref: Ref, first: str, rest: tuple[str, ...]) -> Out | None:
         if first == "inputs":
             return self._input(ref, rest)
         if first in ("item", "index", "carry"):
@@ -87,11 +149,20 @@ class Scope:
                 )
             return self._variable(ref, first, rest)
         for scope in self.around():
+            if first in scope.shadowed:
+                return None
             if scope.loop == first and first not in scope.nodes:
                 if rest and rest[0] in ("item", "index", "carry"):
                     return scope._variable(ref, rest[0], rest[1:])
                 return None  # its own result: a cycle, which is reported as such
             if first in scope.nodes:
+                variable = rest[:1] if isinstance(scope.nodes[first], Loop) else ()
+                if variable in (("item",), ("index",), ("carry",)):
+                    raise UnresolvedError(
+                        "out-of-loop",
+                        f"{ref} exists only inside of the loop {first}",
+                        f"let {first} give out what is made of it: collect: {{name: ...}}",
+                    )
                 outs = scope.results.get(first)
                 return None if outs is None else pick(ref, first, rest, outs)
         if any(UNREAD in scope.nodes for scope in self.around()):
@@ -143,11 +214,14 @@ class Scope:
             return None
         name = rest[0] if rest else ""
         if name not in self.inputs:
+            cause = ("inputs", name)
             message = f"there is no input {name}" if rest else "$inputs needs a name: $inputs.name"
             help = did_you_mean(name, self.inputs)
             if help is None and name in self.nodes:
                 help = f"did you mean the node ${name}?"
-            raise UnresolvedError("unknown-input", message, help)
+            if help is None and name:
+                help = f"declare it: write {name}: under `inputs:`"
+            raise UnresolvedError("unknown-input", message, help, cause)
         if len(rest) > 1:
             raise UnresolvedError("unknown-output", f"an input is one value: {ref} means nothing")
         return self.inputs[name]
@@ -160,11 +234,14 @@ class Scope:
         if word == "carry" and len(rest) == 1:
             if rest[0] in self.carry:
                 return self.carry[rest[0]]
+            if rest[0] in self.given:
+                self.unstarted.add(rest[0])
+                return None
             message = f"the loop {self.loop} carries no {rest[0]}"
             raise UnresolvedError("unknown-output", message, did_you_mean(rest[0], self.carry))
         if word == "item":
             if isinstance(self.item, Out):
-                if not rest:
+                if not rest or self.item is ANYTHING:
                     return self.item
             elif not rest:
                 return Out(Mapping[str, Any], all(o.known for o in self.item.values()))
@@ -173,8 +250,12 @@ class Scope:
             else:
                 message = f"the loop {self.loop} goes over no {'.'.join(rest)}"
                 raise UnresolvedError("unknown-output", message, did_you_mean(rest[0], self.item))
-        help = "write $carry.name" if word == "carry" else f"write {str(ref).split(word)[0]}{word}"
-        raise UnresolvedError("unknown-output", f"{ref} means nothing", help)
+        whole = str(ref).split(word)[0] + word
+        help = f"write {whole}.name" if word == "carry" else f"write {whole}"
+        message = f"{ref} means nothing"
+        if word == "item" and isinstance(self.item, Out):
+            message = f"{whole} is one value, {type_name(self.item.type)}: {message}"
+        raise UnresolvedError("unknown-output", message, help, (word,))
 
     def _unknown(self, ref: Ref, first: str) -> UnresolvedError:
         for scope in self.around():
@@ -184,13 +265,14 @@ class Scope:
                         "out-of-loop",
                         f"{first} exists only inside of the loop {name}",
                         f"let {name} give it out: collect: {{{first}: {ref}}}, or carry it",
+                        (first,),
                     )
         if first in self.inputs:
             help: str | None = f"did you mean $inputs.{first}?"
         else:
             names = [name for scope in self.around() for name in scope.nodes]
             help = did_you_mean(first, [*names, *(w for w in RESERVED if w not in names)])
-        return UnresolvedError("unknown-node", f"there is no node {first}", help)
+        return UnresolvedError("unknown-node", f"there is no node {first}", help, (first,))
 
 
 def pick(ref: Ref, name: str, rest: tuple[str, ...], outs: Outs) -> Out:
@@ -204,7 +286,8 @@ def pick(ref: Ref, name: str, rest: tuple[str, ...], outs: Outs) -> Out:
         if len(outs) == 1:
             return next(iter(outs.values()))
         if not outs:
-            raise UnresolvedError("unknown-output", f"{name} gives nothing")
+            instead = "a loop gives what it carries and collects, a part its outputs"
+            raise UnresolvedError("unknown-output", f"{name} gives nothing", instead, (name,))
         choices = ", ".join(f"${name}.{port}" for port in named)
         raise UnresolvedError(
             "ambiguous-output", f"{name} has several outputs", f"write one of {choices}"
@@ -217,7 +300,8 @@ def pick(ref: Ref, name: str, rest: tuple[str, ...], outs: Outs) -> Out:
         raise UnresolvedError(
             "unknown-output",
             f"{name} has {what}: {ref} means nothing",
-            f"write ${name}" if only else None,
+            f"write ${name}" if only else "a loop gives what it carries and collects",
+            (name,),
         )
     help = did_you_mean(rest[0], named)
     if len(rest) > 1 and rest[0] in outs:

@@ -252,16 +252,36 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source) -> Diagnostic:
     hint: str | None = None
     if "mapping values are not allowed" in problem:
         problem = "a second `: ` in one line"
-        hint = 'text with a colon and a space in it needs quotes: "a cat: sitting"'
+        hint = (
+            'text with a colon and a space in it needs quotes: "a cat: sitting"; '
+            "or is a colon missing in the line above?"
+        )
     elif "undefined alias" in problem:
         problem = "text that starts with * has no quotes"
         hint = 'write "*..." in quotes'
     elif "expected ',' or" in problem:
         hint = "is a comma, a closing bracket or a quote missing before this?"
     elif "expected <block end>" in problem or "block" in (error.context or ""):
-        hint = "the lines of one map are indented equally; is a colon missing?"
+        problem = "this line is indented otherwise than those it belongs to"
+        hint = "the names of one map are indented equally: look at the line above too"
     if mark is None:
         return Diagnostic("yaml-syntax", problem, place=Place(source.file, 1), help=hint)
+    began = error.context_mark
+    if began is not None and began.line < mark.line:
+        scanning = error.context or ""
+        if "quoted scalar" in scanning:
+            message = "the text that begins here has no closing quote"
+            return Diagnostic("yaml-syntax", message, place=source.place(began))
+        if "simple key" in scanning:
+            hint = "write a name, a colon and a value"
+            return Diagnostic(
+                "yaml-syntax", "a colon is missing", place=source.place(began), help=hint
+            )
+        if "flow" in scanning:
+            closing = "}" if "mapping" in scanning else "]"
+            message = f"the `{'{' if closing == '}' else '['}` that begins here is not closed"
+            hint = f"is a comma or a {closing} missing at the end of line {mark.line}?"
+            return Diagnostic("yaml-syntax", message, place=source.place(began), help=hint)
     place = source.place(mark)
     character = (place.source or "")[mark.column : mark.column + 1]
     for pattern, text in _HINTS:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
+from typing import Final
 
 from graphdiff.graph import source as tree
-from graphdiff.graph.names import UNREAD, DollarError, did_you_mean, is_name, near, parse_text
+from graphdiff.graph.names import (
+    UNREAD,
+    DollarError,
+    did_you_mean,
+    is_name,
+    is_reference,
+    near,
+    parse_text,
+)
 from graphdiff.graph.scalars import plain_scalar
 from graphdiff.graph.source import Scalar, Source, Tree
 from graphdiff.graph.spec import MISSING, Diagnostic, GraphPath, Ref, Text, Value
 
 Pairs = dict[str, tuple[Scalar, Tree]]
 """A map as it is written: keys and values by the text of the keys."""
+
+
+_QUOTE: Final = re.compile(r"""(\w+) ["']""")
 
 
 class AliasError(Exception):
@@ -27,6 +40,10 @@ class TreeReader:
         mistakes: What was found.
         repaired: Whether the text had to be mended to be read as YAML at all.
         unread: The paths of maps of which some keys could not be read.
+        misnamed: Keys that are no names, so that references to them cannot be read either.
+        twice: The paths of keys that stand twice, so that it is open what they mean.
+        stray: The keys of loops that stand among the names of nodes.
+        garbled: The paths of maps in braces that YAML reads otherwise than they are meant.
     """
 
     def __init__(self, source: Source) -> None:
@@ -34,8 +51,20 @@ class TreeReader:
         self.mistakes: list[Diagnostic] = []
         self.repaired = False
         self.unread: set[GraphPath] = set()
+        self.misnamed: set[str] = set()
+        self.twice: set[GraphPath] = set()
+        self.stray: set[str] = set()
+        self.garbled: set[GraphPath] = set()
         self._seen: set[int] = set()
         self._aliased = 0
+        self._dollars: list[tuple[str, Diagnostic]] = []
+
+    def excused(self) -> list[Diagnostic]:
+        """The mistakes but those that another one brings with it."""
+        names = "|".join(map(re.escape, self.misnamed))
+        follows = re.compile(rf"\$\{{?(?:inputs\.|carry\.)?(?:{names})(?![\w-])")
+        dropped = {id(m) for text, m in self._dollars if names and follows.search(text)}
+        return [mistake for mistake in self.mistakes if id(mistake) not in dropped]
 
     def error(
         self, code: str, message: str, at: Tree, path: GraphPath = (), help: str | None = None
@@ -61,6 +90,7 @@ class TreeReader:
                 return parse_text(text)
             except DollarError as error:
                 self.error("dollar-misuse", str(error), node, path, error.help)
+                self._dollars.append((text, self.mistakes[-1]))
                 return MISSING
         if node.tag is not None:
             return self._tagged(node, path)
@@ -68,10 +98,16 @@ class TreeReader:
             self._count(node, len(node.items), path)
             return [self.value(item, (*path, i)) for i, item in enumerate(node.items)]
         assert isinstance(node, tree.Mapping)  # the third kind of tree
-        return {
+        found = {
             name: self.value(item, (*path, name))
             for name, (_, item) in self.pairs(node, path).items()
         }
+        return found if path not in self.unread else MISSING
+
+    def once(self, node: Tree, path: GraphPath) -> Value:
+        """A value; MISSING where its key stands twice too."""
+        value = self.value(node, path)
+        return MISSING if path in self.twice else value
 
     def literal(self, node: Tree, path: GraphPath) -> Value:
         """A value that holds no references."""
@@ -103,7 +139,7 @@ class TreeReader:
     ) -> dict[str, Value]:
         """The values by name under a key."""
         found = {
-            name: self.value(value, (*path, key, name))
+            name: self.once(value, (*path, key, name))
             for name, (_, value) in self.named(pairs, key, path, "an output").items()
         }
         if self.lost(pairs, key, known, path):
@@ -113,9 +149,11 @@ class TreeReader:
     def lost(self, pairs: Pairs, key: str, known: tuple[str, ...], path: GraphPath) -> bool:
         """Whether there are names under a key that could not be read; asked after reading it."""
         if key in pairs:
-            return (*path, key) in self.unread
-        misspelt = (near(name, known) for name in pairs if name not in known)
-        return path in self.unread or key in misspelt
+            return (*path, key) in self.unread or (*path, key) in self.twice
+        if key in self.stray:
+            return True
+        meant = [near(name, known) for name in pairs if name not in known]
+        return path in self.unread or key in meant or None in meant
 
     def named(self, pairs: Pairs, key: str, path: GraphPath, what: str) -> Pairs:
         """The map of names under a key; empty where there is none."""
@@ -126,15 +164,18 @@ class TreeReader:
         if isinstance(node, Scalar) and not node.style and node.text in ("", "null", "~"):
             return {}
         if not isinstance(node, tree.Mapping):
-            self.error("wrong-shape", f"{key} is a map of names", node, below)
+            hint = f"write {key}: {{name: ...}}"
+            self.error("wrong-shape", f"{key} is a map of names", node, below, hint)
             self.unread.add(below)
             return {}
         found = self.pairs(node, below)
         for name, (name_key, _) in found.items():
             if not is_name(name):
-                fixed = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+                fixed = as_name(name)
                 hint = f"write {fixed}" if is_name(fixed) else "names are letters, digits and _"
-                self.error("wrong-name", f"{what} cannot be called {name}", name_key, below, hint)
+                message = f"{what} cannot be called {name or 'nothing'}"
+                self.error("wrong-name", message, name_key, below, hint)
+                self.misnamed.add(name)
         return found
 
     def wrong_shape(self, pairs: Pairs, key: str, path: GraphPath, message: str) -> None:
@@ -181,6 +222,14 @@ class TreeReader:
                     hint = "begin it with a letter, or quote it"
                     self.error("wrong-key", f"a key is text, {name} is none", key, path, hint)
                     self.unread.add(path)
+                    self.misnamed.add(name)
+                    continue
+                if node.flow and (found_quote := _QUOTE.match(name)) is not None:
+                    said = found_quote[1]
+                    message = f"after {said} there is no colon"
+                    self.error("wrong-shape", message, key, path, f'write {said}: "..."')
+                    self.unread.add(path)
+                    self.garbled.add(path)
                     continue
                 if node.flow and ":" in name and _is_bare(key, value):
                     name, _, rest = name.partition(":")
@@ -194,18 +243,28 @@ class TreeReader:
                 line = found[name][0].start.line + 1
                 message = f"{name} stands here twice; first in line {line}"
                 self.error("duplicate-key", message, key, (*path, name))
+                self.twice.add((*path, name))
                 continue
             previous = found[name] = (key, value)
         return found
 
     def _bare(self, key: Scalar, previous: tuple[Scalar, Tree] | None, path: GraphPath) -> None:
         """Report a key without a value in `{...}`: mostly text that has a comma and no quotes."""
+        self.unread.add(path)
+        again = path in self.garbled
+        self.garbled.add(path)
         before = previous[1] if previous is not None and previous[0].text != "type" else None
-        if previous is None or not isinstance(before, Scalar) or before.style:
+        name, _, rest = key.text.partition(" ")
+        if (
+            previous is None
+            or not isinstance(before, Scalar)
+            or before.style
+            or is_reference(before.text)
+            or is_reference(rest)
+        ):
             message = f"{key.text} has no value"
-            name, _, rest = key.text.partition(" ")
-            self.error("wrong-shape", message, key, path, f"write {name}: {rest or '...'}")
-            self.unread.add(path)
+            if not again:
+                self.error("wrong-shape", message, key, path, f"write {name}: {rest or '...'}")
             return
         start = before.start.index
         text = self.source.text[start : key.end.index]
@@ -214,6 +273,8 @@ class TreeReader:
         last = self.mistakes[-1] if self.mistakes else None
         if last is not None and (last.code, last.path) == ("unquoted-comma", where):
             self.mistakes[-1] = replace(last, help=hint)  # a further comma in the same text
+            return
+        if again:
             return
         message = f"the comma ends the text of {previous[0].text}, so that {key.text} is a key"
         self.error("unquoted-comma", message, key, where, hint)
@@ -224,6 +285,10 @@ class TreeReader:
         """Report the keys of a map that mean nothing there."""
         for name, (key, _) in pairs.items():
             if name not in known:
+                if not is_name(name):
+                    self.misnamed.add(name)
+                if path in self.garbled:
+                    continue
                 message = f"{what} has no key {name}"
                 self.error("unknown-key", message, key, (*path, name), did_you_mean(name, known))
 
@@ -248,6 +313,11 @@ class TreeReader:
             if self._aliased > tree.MAX_ALIASED or len(path) > 2 * tree.MAX_DEPTH:
                 raise AliasError
         self._seen.add(id(node))
+
+
+def as_name(text: str) -> str:
+    """A text with what cannot be in a name replaced."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in text)
 
 
 def _plain_key(text: str) -> str | float | bool | None:

@@ -333,3 +333,12 @@ def test_a_chain_of_ten_thousand_calls_is_built_without_recursion() -> None:
         for _ in range(10_000):
             value = Add(value)
     assert len(graph.spec.nodes) == 10_001
+
+
+def test_a_handle_is_no_default_of_an_input() -> None:
+    with Graph():
+        one = One()
+        with pytest.raises(BuildError, match="input n: <the result of One> is not known yet"):
+            Input("n", int, one)
+        with pytest.raises(BuildError, match="is not known yet"):
+            Input("m", int, 1, choices=[1, one])

@@ -12,11 +12,19 @@ import pytest
 
 from graphdiff.graph.build import Graph, Loop, output
 from graphdiff.graph.check import check, checked, load
+from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Call, WorkflowError
 from graphdiff.graph.spec import Graph as GraphSpec
 from graphdiff.graph.yaml import draft
-from tests.graph.toys import REGISTRY, Add, Film, Hear, Paint, Picture, Save, codes, mistakes
+from tests.graph.toys import REGISTRY, Add, Film, Hear, Paint, Picture, Save, Sound, codes, mistakes
+
+
+@node
+def Listen(sound: Sound) -> int:
+    """Listen to a sound."""
+    return len(sound.samples)
+
 
 TWELVE = """\
 nmae: twelve mistakes
@@ -203,12 +211,70 @@ SOUND = "nodes:\n  a: {type: Paint, size: 2}\n"
          "nodes: {b: {type: Add, a: $carry.x}}, nxt: {x: $b}}, c: {type: Add, a: $l.x}}"),
         ("unknown-key", "nodes: {l: {type: Loop, over: 2, nodes: {b: {type: One}}, colect: {x: $b}}, "
          "c: {type: First, items: $l.x}}"),
+        ("out-of-loop", "nodes: {l: {type: Loop, over: 2, nodes: {b: {type: One}}}, a: {type: Add, a: $l.item}}"),
+        ("type-mismatch", "nodes: {l: {type: Loop, over: 2, carry: {x: 1}, nodes: {b: {type: One}}, "
+         "next: {x: $b}, until: $carry.x}}"),
+        ("unknown-node-type", "nodes: {f: {type: Film, picture: $p}, p: {type: TakePhoto}, a: {type: Flim, x: $f}}"),
+        ("unknown-node-type", "nodes: {l: {type: loop, over: 2, nodes: {b: {type: Add, a: $item}}}}"),
+        ("wrong-literal", "nodes: {a: {type: Scale, value: 1e400}}"),
+        ("cycle", "nodes: {a: {type: Film, picture: $b}, b: {type: Add, a: $a}}"),
+        ("cycle", "nodes: {a: {type: Film, picture: $b}, b: {type: Add, a: $a.sund}, "
+         "c: {type: Save, picture: $a.picture}}"),
+        ("shadowed-name", "nodes: {b: {type: One}, l: {type: Loop, over: 2, "
+         "nodes: {b: {type: Add, a: $b}, c: {type: Save, picture: $b}}}}"),
+        ("shadowed-name", "nodes: {b: {type: One}, l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nodes: {l: {type: Add, a: $l.x, b: $l}}, next: {x: $l}}}"),
+        ("carry-mismatch", "nodes: {l: {type: Loop, over: 2, carry: null, "
+         "nodes: {b: {type: Add, a: $carry.x, b: $carry.y}}, next: {x: $b, y: $b}}, c: {type: Add, a: $l.x}}"),
+        ("carry-mismatch", "nodes: {p: {type: MakePlan, steps: 2}, l: {type: Loop, over: $p, "
+         "carry: {totl: 1, history: null}, nodes: {b: {type: Walk, tick: $item, total: $carry.total, "
+         "history: $carry.history}}, next: $b}, c: {type: Add, a: $l.total}}"),
+        ("type-mismatch", "nodes: {s: {type: Hear}, l: {type: Loop, over: 2, carry: {x: $s}, "
+         "nodes: {b: {type: Add, a: $carry.x}, c: {type: Add, a: 1, b: $carry.x}}, next: {x: $b}}, "
+         "d: {type: Add, a: $l.x}}"),
+        ("type-mismatch", "nodes: {s: {type: Hear}, l: {type: Loop, over: 2, carry: {x: 1}, "
+         "nodes: {b: {type: Add, a: $carry.x}, c: {type: Add, a: 1, b: $carry.x}}, next: {x: $s}}, "
+         "d: {type: Add, a: $l.x}}"),
+        ("wrong-name", "nodes: {my-a: {type: Film}, b: {type: Save, picture: $my-a.picture}}"
+         .replace("Film}", "Film, picture: $q}, q: {type: TakePhoto}")),
+        ("wrong-name", "nodes: {my-a: {type: One}, b: {type: Add, a: $my_a}, "
+         'c: {type: Anything, value: "${my-a}"}}'),
+        ("wrong-name", "inputs: {my-n: 1}\nnodes: {b: {type: Add, a: $inputs.my-n}}"),
+        ("wrong-name", "nodes: {index: {type: One}, b: {type: Add, a: $index}}"),
+        ("unknown-node", "nodes: {a: {type: Add, a: $gone, b: $gone}, b: {type: Add, a: $gone}}"),
+        ("unknown-input", "nodes: {a: {type: Add, a: $inputs.n}, b: {type: Add, a: $inputs.n}}"),
+        ("type-mismatch", "nodes: {s: {type: Hear}, a: {type: Add, a: $s}, b: {type: Add, a: $s}}"),
+        ("unknown-argument", "nodes: {a: {type: Paint, length: 3}}"),
+        ("unknown-argument", "nodes: {a: {type: Save, size: 3, color: red}, b: {type: Film, picture: $a}}"),
+        ("missing-argument", "nodes: {a: {type: Walk}}"),
+        ("wrong-shape", "inputs: {n: {type: int, default: null, optional: maybe}}\n"
+         "nodes: {a: {type: Save, picture: $inputs.n}}"),
+        ("wrong-literal", "inputs: {n: {type: str, default: 3}}\nnodes: {a: {type: Add, a: $inputs.n}}"),
+        ("wrong-literal", "nodes: {a: {type: Same, value: 1}, p: {type: TakePhoto}, "
+         "m: {type: Mix, pictures: [$p, p]}}"),
+        ("wrong-literal", "nodes: {m: {type: Mix, pictures: [p]}}"),
+        ("type-mismatch", "nodes: {s: {type: Hear}, f: {type: First, items: $s}, a: {type: Add, a: $f}}"),
+        ("unknown-key", "nodes:\n  l:\n    type: Loop\n    over: 2\n    nodes:\n      a: {type: One}\n"
+         "    b: {type: Add, a: 1}\n    collect: {x: $b}"),
+        ("wrong-shape", "nodes:\n  l:\n    type: Loop\n    over: 2\n    carry: {x: 1}\n    nodes:\n"
+         "      a: {type: Add, a: $carry.x}\n      next: {x: $a}\n  b: {type: Add, a: $l.x}"),
+        ("missing-key", "inputs:\n  n: 3\n  a: {type: Add, a: $inputs.n}\n  b: {type: Add, a: $a}"),
+        ("missing-key", "nodes:\n  a: {type: One}\n  x: $a\n  y: $a"),
         ("nothing-to-run", "inputs: {x: 1}"),
         ("nothing-to-run", "nodes: {}"),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_message(code: str, text: str) -> None:
-    assert codes(text if "nodes:" in text or "nods:" in text else text + "\nnodes: {}") == [code]
+    told = "\n".join(map(str, mistakes(whole := _with_nodes(text))))
+    assert codes(whole) == [code], told
+
+
+def _with_nodes(text: str) -> str:
+    return (
+        text
+        if "nodes:" in text or "nods:" in text or "{type: Add" in text
+        else text + "\nnodes: {}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -402,3 +468,102 @@ def test_checking_a_right_file_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_has_one_cause_is_told_at_the_first_place_with_the_lines_of_the_others() -> None:
+    text = (
+        "nodes:\n  b: {type: Add, a: $a}\n  c: {type: Add, a: $gone}\n  a: {type: Add, a: $gone}\n"
+    )
+    (mistake,) = mistakes(text)
+    assert mistake.place is not None
+    assert mistake.place.line == 4
+    assert mistake.message == "c.a: there is no node gone (also in line 5)"
+
+
+def test_a_cycle_is_told_at_the_wire_that_does_not_fit() -> None:
+    (mistake,) = mistakes(
+        "nodes:\n  p: {type: TakePhoto}\n  a: {type: Film, picture: $b}\n  b: {type: Add, a: $a}\n"
+    )
+    assert mistake.place is not None
+    assert (mistake.code, mistake.place.line, mistake.place.column) == ("cycle", 4, 28)
+    assert mistake.help == "$p would fit"
+
+
+def test_a_loop_that_reads_its_own_result_is_shown_where_it_does() -> None:
+    (mistake,) = mistakes(
+        "nodes:\n  l:\n    type: Loop\n    over: 2\n    carry: {x: 1}\n    nodes:\n"
+        "      b: {type: Add, a: 1, b: $l.x}\n    next: {x: $b}\n"
+    )
+    assert mistake.place is not None
+    assert (mistake.code, mistake.place.line, mistake.place.column) == ("cycle", 8, 31)
+
+
+def test_a_carry_that_no_reader_takes_is_told_where_it_starts() -> None:
+    (mistake,) = mistakes(
+        "nodes:\n  s: {type: Hear}\n  n: {type: One}\n  l:\n    type: Loop\n    over: 2\n"
+        "    carry: {x: $s}\n    nodes:\n      b: {type: Add, a: $carry.x}\n    next: {x: $b}\n"
+    )
+    assert mistake.place is not None
+    assert mistake.place.line == 8
+    assert "b.a wants int, but this is Sound in the first pass" in mistake.message
+
+
+def test_all_that_a_node_lacks_is_one_message() -> None:
+    (mistake,) = mistakes("nodes: {a: {type: Walk, history: null}}")
+    assert mistake.message == "a: Walk needs tick and total"
+    assert mistake.help == "tick is Tick; total is int"
+
+
+def test_arguments_of_another_node_name_that_node() -> None:
+    (mistake,) = mistakes("nodes: {p: {type: TakePhoto}, a: {type: Hear, picture: $p, mode: soft}}")
+    assert mistake.message == "Hear has no inputs picture and mode"
+    assert mistake.help == "Film has these inputs"
+
+
+@pytest.mark.parametrize(
+    ("given", "help"),
+    [
+        ("film.picture", "write $film.picture"),
+        ("film", "$film.picture would fit"),
+        ("inputs.shot", "write $inputs.shot"),
+        ("shot", "write $inputs.shot"),
+        ("film.pictur", "$film.picture would fit"),
+        ("a text", "$film.picture or $photo would fit"),
+        ("3", "$film.picture or $photo would fit"),
+        ("{x: 1}", "$film.picture or $photo would fit"),
+    ],
+)
+def test_a_wire_without_its_sign_is_told_with_the_wire(given: str, help: str) -> None:
+    (mistake,) = mistakes(
+        "inputs: {shot: {type: Picture}}\nnodes:\n  photo: {type: TakePhoto}\n"
+        f"  film: {{type: Film, picture: $photo}}\n  save: {{type: Save, picture: {given}}}\n"
+    )
+    assert mistake.code == "wrong-literal"
+    assert mistake.message.startswith("save.picture: wants Picture, got ")
+    assert "Input should be" not in mistake.message
+    assert mistake.help == help
+
+
+def test_text_that_reads_as_a_wire_is_told_how_to_be_text() -> None:
+    (mistake,) = mistakes("nodes: {r: {type: Anything, value: 1}, s: {type: Read, path: $hello}}")
+    assert mistake.code == "unknown-node"
+    assert (mistake.help or "").endswith("; or write $$hello for this text itself")
+
+
+def test_an_item_of_a_list_is_told_at_its_own_place() -> None:
+    (mistake,) = mistakes('nodes: {f: {type: Mix, pictures: [], weights: {a: 1, b: "x"}}}')
+    assert mistake.place is not None
+    assert (mistake.message, mistake.place.column) == ('f.weights.b: wants float, got "x"', 57)
+
+
+def test_what_lies_between_two_types_is_named() -> None:
+    (mistake,) = mistakes(
+        "inputs: {p: {type: Picture}}\nnodes: {l: {type: Listen, sound: $inputs.p}}",
+        Registry.of(Film, Listen),
+    )
+    assert mistake.help == "Film makes one of it"
+
+
+def test_arguments_in_a_map_of_their_own_are_told_to_stand_beside_the_type() -> None:
+    (mistake,) = mistakes("nodes: {a: {type: Add, inputs: {a: 1, b: 2}}}")
+    assert mistake.help == "write a and b beside type:, without inputs"

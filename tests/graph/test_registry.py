@@ -84,7 +84,7 @@ def test_nodes_are_loaded_from_a_file_and_from_a_folder_with_parts(tmp_path: Pat
 
 def test_a_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken_nodes_of_a_test.py").write_text("import nothing_of_that_name\n")
-    with pytest.raises(RegistryError, match=r"broken_nodes_of_a_test\.py: ModuleNotFoundError"):
+    with pytest.raises(RegistryError, match=r"broken_nodes_of_a_test\.py:1: ModuleNotFoundError"):
         load_registry([tmp_path])
     with pytest.raises(RegistryError, match="no such file"):
         load_registry([tmp_path / "nowhere.py"])

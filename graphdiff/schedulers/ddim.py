@@ -13,6 +13,7 @@ from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, draw
 from graphdiff.schedulers.spacing import spaced
 from graphdiff.schedulers.trained import counted
 from graphdiff.schedulers.variance_preserving import ClippedRule, place
+from graphdiff.schedulers.weighted import combined, difference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,12 +93,13 @@ class DDIM(ClippedRule[None]):
         aim, deviation = step.coefficients
         image = self.denoised(prediction, step, sample)
         if self.use_clipped_model_output:
-            noise = (sample - image * step.signal) / step.noise
+            noise = difference(sample, image, step.signal, step.noise)
         else:
             kind = self.prediction_type
             noise = predicted_noise(kind, prediction, sample, step.signal, step.noise)
-        moved = image * math.sqrt(aim) + noise * math.sqrt(1 - aim - deviation**2)
+        kept = math.sqrt(1 - aim - deviation**2)
+        moved = combined((math.sqrt(aim), image), (kept, noise))
         if self.eta > 0:
             fresh, rng = draw(rng, prediction, self)
-            moved = moved + fresh * deviation
+            moved = moved.add(fresh, alpha=deviation)
         return Stepped(moved, None, rng)

@@ -12,6 +12,7 @@ from graphdiff.schedulers.float32 import f32
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, draw
 from graphdiff.schedulers.spacing import spaced
 from graphdiff.schedulers.variance_preserving import ClippedRule, place
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,8 @@ class DDPM(ClippedRule[None]):
         """Draw from the posterior of the next sample, given this one and the predicted image."""
         mean, learned = self.split(prediction, sample)
         image_factor, sample_factor, _, _ = step.coefficients
-        moved = self.denoised(mean, step, sample) * image_factor + sample * sample_factor
+        image = self.denoised(mean, step, sample)
+        moved = combined((image_factor, image), (sample_factor, sample))
         if step.timestep > 0:
             fresh, rng = draw(rng, mean, self)
             moved = moved + fresh * self.deviation(step, learned)

@@ -12,11 +12,11 @@ from graphdiff.schedulers.schedule import NoiseSource, Step, Stepped
 from graphdiff.schedulers.solvers import (
     SolverHistory,
     SolverRule,
-    combined,
     level,
     level_next,
     lower_at_the_end,
 )
+from graphdiff.schedulers.weighted import combined, difference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class DEIS(SolverRule):
         """Integrate the polynomial through the last predictions of the noise."""
         past = history or SolverHistory()
         image = self.denoised(prediction, step, sample)
-        output = (sample - image * step.signal) / step.noise
+        output = difference(sample, image, step.signal, step.noise)
         outputs, levels = (*past.outputs, output), (*past.levels, level(step))
         order = min(step.order, len(outputs))
         rhos = [each.noise / each.signal for each in levels[: -order - 1 : -1]]

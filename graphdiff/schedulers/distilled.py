@@ -14,6 +14,7 @@ from graphdiff.schedulers.float32 import f32
 from graphdiff.schedulers.predictions import denoised, predicted_noise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, draw
 from graphdiff.schedulers.variance_preserving import ClippedRule, place
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,12 +129,13 @@ class LCM(DistilledRule):
         if step.last:
             return Stepped(image, None, rng)
         fresh, rng = draw(rng, image, self)
-        return Stepped(image * step.signal_next + fresh * step.noise_next, None, rng)
+        moved = combined((step.signal_next, image), (step.noise_next, fresh))
+        return Stepped(moved, None, rng)
 
     def consistent(self, prediction: Tensor, step: Step, sample: Tensor) -> Tensor:
         """Give the consistency function's image."""
         skip, out = step.coefficients
-        return self.denoised(prediction, step, sample) * out + sample * skip
+        return combined((out, self.denoised(prediction, step, sample)), (skip, sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,8 @@ class TCD(DistilledRule):
         left, aim = step.coefficients
         fresh, rng = draw(rng, moved, self)
         kept = aim / left
-        return Stepped(moved * math.sqrt(kept) + fresh * math.sqrt(1 - kept), None, rng)
+        moved = combined((math.sqrt(kept), moved), (math.sqrt(1 - kept), fresh))
+        return Stepped(moved, None, rng)
 
     def noised(self, prediction: Tensor, step: Step, sample: Tensor) -> Tensor:
         """Give the sample where the trajectory is left."""
@@ -195,4 +198,4 @@ class TCD(DistilledRule):
         place = (step.signal, step.noise)
         image = denoised(self.prediction_type, prediction, sample, *place)
         noise = predicted_noise(self.prediction_type, prediction, sample, *place)
-        return image * math.sqrt(left) + noise * math.sqrt(1 - left)
+        return combined((math.sqrt(left), image), (math.sqrt(1 - left), noise))

@@ -15,12 +15,12 @@ from graphdiff.schedulers.solvers import (
     SolverHistory,
     SolverRule,
     clipped_timesteps,
-    combined,
     level,
     level_next,
     lower_at_the_end,
 )
 from graphdiff.schedulers.spacing import check_steps
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from graphdiff.schedulers.brownian import brownian_noise
 from graphdiff.schedulers.euler import ancestral
+from graphdiff.schedulers.predictions import OfNoise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, seeds_from
 from graphdiff.schedulers.trained import SpreadRule
 from graphdiff.schedulers.variance_exploding import doubled, place
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +45,7 @@ class DPMSolverSDE(SpreadRule[BrownianHistory]):
     evaluations = 2
     single_timesteps = False
 
+    prediction_type: OfNoise = "epsilon"
     beta_start: float = 0.00085
     beta_end: float = 0.012
     noise_sampler_seed: int | tuple[int, ...] | None = None
@@ -97,8 +100,7 @@ class DPMSolverSDE(SpreadRule[BrownianHistory]):
         """Go to the middle, or from the start all the way by the image that it points to."""
         image = self.denoised(prediction, step, sample)
         if step.noise_next == 0:
-            slope = (sample - image) / step.noise
-            return Stepped(sample - slope * step.noise, history, rng)
+            return Stepped(image, history, rng)
         if history is None:
             seeds, rng = self._seeds(rng)
             history = BrownianHistory(seeds)
@@ -107,13 +109,12 @@ class DPMSolverSDE(SpreadRule[BrownianHistory]):
         if step.stage == 1 and history.sample is not None:
             start, level = history.sample, begun
         down, up = ancestral(level, step.noise_next)
-        moved = start * (down / level) + image * (1 - down / level)
         halves = (step.stage == 1 and level != begun, step.stage == 0)
         noise = brownian_noise(history.seeds, sample, (low, high), (begun, end), halves)
         kept = sample if step.stage == 0 else None
-        return Stepped(
-            moved + noise * (up * self.s_noise), BrownianHistory(history.seeds, kept), rng
-        )
+        share = down / level
+        moved = combined((share, start), (1 - share, image), (up * self.s_noise, noise))
+        return Stepped(moved, BrownianHistory(history.seeds, kept), rng)
 
     def _seeds(self, rng: NoiseSource | None) -> tuple[tuple[int, ...], NoiseSource | None]:
         seed = self.noise_sampler_seed

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from graphdiff.schedulers.dpm_formulas import growth, singlestep_weights
 from graphdiff.schedulers.dpm_multistep import DPMRule
 from graphdiff.schedulers.schedule import NoiseSource, Step, Stepped, draw
-from graphdiff.schedulers.solvers import SolverHistory, combined, level, level_next
+from graphdiff.schedulers.solvers import SolverHistory, level, level_next
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,6 +15,7 @@ from graphdiff.schedulers.predictions import thresholded
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Rule, Step, Stepped
 from graphdiff.schedulers.solvers import SolverHistory, lower_at_the_end
 from graphdiff.schedulers.variance_exploding import first_order_places
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +89,7 @@ class EDMRule(Rule[H]):
         variance = sigma**2 + data**2
         out = sigma * data / math.sqrt(variance)
         sign = 1 if self.prediction_type == "epsilon" else -1
-        return sample * (data**2 / variance) + prediction * (sign * out)
+        return combined((data**2 / variance, sample), (sign * out, prediction))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from graphdiff.schedulers.betas import alphas_cumprod, sigma_table
 from graphdiff.schedulers.float32 import f32
+from graphdiff.schedulers.predictions import OfNoise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, draw
 from graphdiff.schedulers.sigmas import Spread, log_linear_sigmas
 from graphdiff.schedulers.trained import SigmaRule, SpreadRule
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 class EulerRule(SigmaRule[None]):
     """What both Euler rules share: zero-terminal-SNR tables and steps without memory."""
 
+    prediction_type: OfNoise = "epsilon"
     rescale_betas_zero_snr: bool = False
 
     @property
@@ -48,6 +50,15 @@ class EulerRule(SigmaRule[None]):
     def coefficients(self, sigma: float, following: float, steps: int) -> tuple[float, ...]:
         """Prepare what the arithmetic of a step needs beside its noise levels."""
         return ()
+
+    def followed(self, prediction: Tensor, step: Step, sample: Tensor, end: float) -> Tensor:
+        """Follow the slope from the step's noise level to another."""
+        length = end - step.noise
+        slope = self.slope(prediction, step, sample)
+        if self.prediction_type == "epsilon":
+            return sample.add(slope, alpha=length)
+        # Rounded twice, as in diffusers: from a level of thousands down to tens, last bits show.
+        return sample + slope * length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +96,7 @@ class Euler(EulerRule, SpreadRule[None]):
         sample = sample.float()
         for churn in step.coefficients:
             step, sample, rng = churned(step, sample, churn, self.s_noise, prediction, rng)
-        slope = (sample - self.denoised(prediction, step, sample)) / step.noise
-        moved = sample + slope * (step.noise_next - step.noise)
+        moved = self.followed(prediction, step, sample, step.noise_next)
         return Stepped(moved.to(prediction.dtype), None, rng)
 
     def coefficients(self, sigma: float, following: float, steps: int) -> tuple[float, ...]:
@@ -165,9 +175,9 @@ class EulerAncestral(EulerRule):
         """Follow the slope further down than `step.noise_next`, and add noise up to it."""
         down, up = step.coefficients
         sample = sample.float()
-        slope = (sample - self.denoised(prediction, step, sample)) / step.noise
+        moved = self.followed(prediction, step, sample, down)
         fresh, rng = draw(rng, prediction, self)
-        moved = sample + slope * (down - step.noise) + fresh * up
+        moved = moved.add(fresh, alpha=up)
         return Stepped(moved.to(prediction.dtype), None, rng)
 
     def coefficients(self, sigma: float, following: float, steps: int) -> tuple[float, ...]:
@@ -202,5 +212,5 @@ def churned(
     """Add noise to a sample before its step; gives the step from the raised level too."""
     raised = step.noise * (1 + churn)
     fresh, rng = draw(rng, prediction, step.rule)
-    sample = sample + fresh * (s_noise * math.sqrt(raised**2 - step.noise**2))
+    sample = sample.add(fresh, alpha=s_noise * math.sqrt(raised**2 - step.noise**2))
     return replace(step, noise=raised, coefficients=()), sample, rng

@@ -14,6 +14,7 @@ from graphdiff.schedulers.predictions import Prediction
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Rule, Step, Stepped, draw
 from graphdiff.schedulers.sigmas import Spread, shifted, spread_sigmas, stretched
 from graphdiff.schedulers.variance_exploding import doubled
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,9 +185,9 @@ class FlowEuler(FlowRule[None]):
         if self.stochastic_sampling:
             fresh, rng = draw(rng, sample, self)
             image = self.denoised(prediction, step, sample)
-            moved = image * step.signal_next + fresh * step.noise_next
+            moved = combined((step.signal_next, image), (step.noise_next, fresh))
         else:
-            moved = sample + prediction * (step.noise_next - step.noise)
+            moved = sample.add(prediction, alpha=step.noise_next - step.noise)
         return Stepped(moved.to(prediction.dtype), None, rng)
 
 

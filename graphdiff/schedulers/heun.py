@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from graphdiff.schedulers.predictions import OfNoise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Rule, Step, Stepped
 from graphdiff.schedulers.trained import SpreadRule
 from graphdiff.schedulers.variance_exploding import doubled, place
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +43,7 @@ class Heun(SpreadRule[HeunHistory]):
     name = "HeunDiscreteScheduler"
     evaluations = 2
 
+    prediction_type: OfNoise = "epsilon"
     beta_start: float = 0.00085
     beta_end: float = 0.012
     clip_sample: bool = False
@@ -68,6 +71,12 @@ class Heun(SpreadRule[HeunHistory]):
         limit = self.clip_sample_range
         return image.clamp(-limit, limit) if self.clip_sample else image
 
+    def slope(self, prediction: Tensor, step: Step, sample: Tensor) -> Tensor:
+        """Give the direction to the image, which may be clipped."""
+        if not self.clip_sample:
+            return super().slope(prediction, step, sample)
+        return (sample - self.denoised(prediction, step, sample)) / step.noise
+
     def step(
         self,
         prediction: Tensor,
@@ -77,8 +86,7 @@ class Heun(SpreadRule[HeunHistory]):
         rng: NoiseSource | None = None,
     ) -> Stepped[HeunHistory]:
         """Try a step, or take it by the mean of both slopes."""
-        slope = (sample - self.denoised(prediction, step, sample)) / step.noise
-        return heun(slope, step, sample, history, rng)
+        return heun(self.slope(prediction, step, sample), step, sample, history, rng)
 
 
 def two_stage_places(rule: Rule[HeunHistory], grid: Grid) -> tuple[Step, ...]:
@@ -99,8 +107,9 @@ def heun(
     """Follow a slope, or the mean of it and the one that the step began with."""
     if step.stage == 0:
         length = step.noise_next - step.noise
-        return Stepped(sample + slope * length, HeunHistory(sample, slope, length), rng)
+        return Stepped(sample.add(slope, alpha=length), HeunHistory(sample, slope, length), rng)
     if history is None:
         return Stepped(sample, None, rng)
-    mean = (history.slope + slope) / 2
-    return Stepped(history.sample + mean * history.length, None, rng)
+    half = history.length / 2
+    moved = combined((1.0, history.sample), (half, history.slope), (half, slope))
+    return Stepped(moved, None, rng)

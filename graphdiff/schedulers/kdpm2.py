@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphdiff.schedulers.euler import ancestral
 from graphdiff.schedulers.float32 import f32
+from graphdiff.schedulers.predictions import OfNoise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped, draw
 from graphdiff.schedulers.trained import SpreadRule
 from graphdiff.schedulers.variance_exploding import place
@@ -40,6 +41,7 @@ class KDPM2(SpreadRule[MidpointHistory]):
     name = "KDPM2DiscreteScheduler"
     evaluations = 2
 
+    prediction_type: OfNoise = "epsilon"
     beta_start: float = 0.00085
     beta_end: float = 0.012
 
@@ -90,18 +92,18 @@ class KDPM2(SpreadRule[MidpointHistory]):
         rng: NoiseSource | None = None,
     ) -> Stepped[MidpointHistory]:
         """Go to the middle, or from the start all the way by the slope of the middle."""
-        slope = (sample - self.denoised(prediction, step, sample)) / step.noise
+        slope = self.slope(prediction, step, sample)
         if step.stage == 0:
-            moved = sample + slope * (step.noise_next - step.noise)
+            moved = sample.add(slope, alpha=step.noise_next - step.noise)
             return Stepped(moved, MidpointHistory(sample), rng)
         begun, down, up = step.coefficients
         if history is None:  # a run that starts in the midst of a step
-            moved = sample + slope * (down - step.noise)
+            moved = sample.add(slope, alpha=down - step.noise)
         else:
-            moved = history.sample + slope * (down - begun)
+            moved = history.sample.add(slope, alpha=down - begun)
         if self.stochastic:
             fresh, rng = draw(rng, prediction, self)
-            moved = moved + fresh * up
+            moved = moved.add(fresh, alpha=up)
         return Stepped(moved, None, rng)
 
 

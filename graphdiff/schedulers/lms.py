@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from graphdiff.schedulers.predictions import OfNoise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped
-from graphdiff.schedulers.solvers import combined
 from graphdiff.schedulers.trained import SpreadRule
 from graphdiff.schedulers.variance_exploding import first_order_places
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ class LMS(SpreadRule[LMSHistory]):
 
     name = "LMSDiscreteScheduler"
 
+    prediction_type: OfNoise = "epsilon"
     max_order: int = field(default=4, metadata={"option": True})
 
     def bounds(self, low: float, high: float) -> tuple[float, float]:
@@ -60,7 +62,7 @@ class LMS(SpreadRule[LMSHistory]):
         rng: NoiseSource | None = None,
     ) -> Stepped[LMSHistory]:
         """Integrate the polynomial through the last slopes."""
-        slope = (sample - self.denoised(prediction, step, sample)) / step.noise
+        slope = self.slope(prediction, step, sample)
         past = history.slopes if history else ()
         slopes = (*past, slope)[-self.max_order :]
         moved = combined((1.0, sample), *zip(step.coefficients, reversed(slopes), strict=False))

@@ -12,6 +12,7 @@ from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped
 from graphdiff.schedulers.spacing import spaced
 from graphdiff.schedulers.trained import TrainedRule, counted
 from graphdiff.schedulers.variance_preserving import place
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,13 +147,12 @@ class PNDM(TrainedRule[PNDMHistory]):
     ) -> tuple[Tensor, PNDMHistory]:
         begun, aim, _ = step.coefficients
         start, total, past = history.sample, history.sum, history.predictions
-        weighted = prediction * _RUNGE_KUTTA[step.stage]
         if step.stage == 0:
-            start, total, past = sample, weighted, (*past[-3:], prediction)
+            start, total, past = sample, prediction * _RUNGE_KUTTA[0], (*past[-3:], prediction)
         elif start is None or total is None:  # a run that starts in the midst of a step
             return self._moved(sample, prediction, step.signal**2, aim), history
         else:
-            total = total + weighted
+            total = total.add(prediction, alpha=_RUNGE_KUTTA[step.stage])
         if step.stage < 3:
             return self._moved(start, prediction, begun, aim), PNDMHistory(past, 0, start, total)
         return self._moved(start, total, begun, aim), PNDMHistory(past)
@@ -162,13 +162,11 @@ class PNDM(TrainedRule[PNDMHistory]):
         signal, noise = math.sqrt(alpha), math.sqrt(1 - alpha)
         slope = predicted_noise(self.prediction_type, prediction, sample, signal, noise)
         share = alpha * math.sqrt(1 - aim) + math.sqrt(alpha * (1 - alpha) * aim)
-        return sample * math.sqrt(aim / alpha) - slope * ((aim - alpha) / share)
+        return combined((math.sqrt(aim / alpha), sample), ((alpha - aim) / share, slope))
 
 
 def _extrapolated(past: tuple[Tensor, ...]) -> Tensor:
     weights = _ADAMS_BASHFORTH[len(past) - 1]
     scale = 1 / 24 if len(past) == 4 else 1.0
-    total = past[-1] * (weights[0] * scale)
-    for weight, earlier in zip(weights[1:], reversed(past[:-1]), strict=True):
-        total = total + earlier * (weight * scale)
-    return total
+    terms = zip(weights, reversed(past), strict=True)
+    return combined(*((weight * scale, each) for weight, each in terms))

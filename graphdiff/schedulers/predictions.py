@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+from graphdiff.schedulers.weighted import combined, difference
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction"]
+OfNoise = Literal["epsilon", "sample", "v_prediction"]
+"""What models of noisy images predict."""
+Prediction = Literal[OfNoise, "flow_prediction"]
+"""What models predict; those of flows the direction from image to noise."""
 
 
 def denoised(
@@ -25,15 +30,15 @@ def denoised(
     """
     match kind:
         case "epsilon":
-            clean = sample - prediction * noise
-            return clean if signal == 1 else clean / signal
+            return difference(sample, prediction, noise, signal)
         case "sample":
             return prediction
         case "v_prediction":  # Salimans and Ho 2022, arXiv:2202.00512, for a sample of any variance
             variance = signal**2 + noise**2
-            return sample * (signal / variance) - prediction * (noise / math.sqrt(variance))
+            shares = signal / variance, -noise / math.sqrt(variance)
+            return combined((shares[0], sample), (shares[1], prediction))
         case "flow_prediction":
-            return sample - prediction * noise
+            return sample.add(prediction, alpha=-noise)
 
 
 def predicted_noise(
@@ -45,10 +50,11 @@ def predicted_noise(
             return prediction
         case "v_prediction":
             variance = signal**2 + noise**2
-            return prediction * (signal / math.sqrt(variance)) + sample * (noise / variance)
+            shares = noise / variance, signal / math.sqrt(variance)
+            return combined((shares[0], sample), (shares[1], prediction))
         case "sample" | "flow_prediction":
             image = denoised(kind, prediction, sample, signal, noise)
-            return (sample - image * signal) / noise
+            return difference(sample, image, signal, noise)
 
 
 def thresholded(image: Tensor, ratio: float, highest: float) -> Tensor:

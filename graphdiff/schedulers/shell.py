@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphdiff.schedulers.configured import Configured, R
+from graphdiff.schedulers.output import SchedulerOutput
 from graphdiff.schedulers.schedule import Grid, Rule, Schedule, Step
 from graphdiff.schedulers.torch_noise import Generators, TorchNoise
 
@@ -27,6 +28,8 @@ class Scheduler(Configured[R]):
     order: ClassVar[int] = 1
     needs_steps: ClassVar[bool] = False
     """Whether `step` is refused before `set_timesteps`."""
+    refuses_indices: ClassVar[bool] = False
+    """Whether `step` refuses whole numbers, which may be indices, as timesteps."""
 
     num_inference_steps: int | None
 
@@ -164,6 +167,8 @@ class Scheduler(Configured[R]):
 
     def _here(self, timestep: Timestep, rule: Rule[Any] | None = None) -> Step:
         """Give the step of the place, by another rule where an argument of `step` asks for one."""
+        if self.refuses_indices:
+            _refuse_index(type(self).__name__, timestep)
         self._ready()
         index = self._place(timestep)
         if rule is None or rule == self.rule:
@@ -178,6 +183,24 @@ class Scheduler(Configured[R]):
         if timestep is None:
             raise ValueError(f"{type(self).__name__}.scale_model_input needs the timestep")
         return self.schedule[self._place(timestep)].scale_input(sample)
+
+    def _taken(
+        self,
+        output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        generator: Generators | None = None,
+        noise: Tensor | None = None,
+        rule: Rule[Any] | None = None,
+    ) -> SchedulerOutput:
+        """Take the step at a timestep, and give what belongs beside the sample."""
+        place = self._here(timestep, rule)
+        beside = self._beside(output, place, sample)
+        return SchedulerOutput(self._advance(output, place, sample, generator, noise), **beside)
+
+    def _beside(self, output: Tensor, place: Step, sample: Tensor) -> dict[str, Tensor]:
+        """Give what a step says beside the less noisy sample, by name."""
+        return {}
 
     def _advance(
         self,
@@ -208,6 +231,31 @@ class Scheduler(Configured[R]):
         return signals * original_samples + column([step.noise for step in steps], noise) * noise
 
 
+class PlainScheduler(Scheduler[R]):
+    """A scheduler that draws no noise."""
+
+    def step(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
+    ) -> SchedulerOutput:
+        """Go on to the next entry; gives what the scheduler says of the image as well."""
+        return self._taken(model_output, timestep, sample)
+
+
+class DrawingScheduler(Scheduler[R]):
+    """A scheduler that may draw noise."""
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        generator: Generators | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """Go on to the next entry; gives what the scheduler says of the image as well."""
+        return self._taken(model_output, timestep, sample, generator)
+
+
 def column(values: Sequence[float], like: Tensor) -> Tensor:
     """Put one number for each picture of a batch where it broadcasts."""
     flat = torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
@@ -219,7 +267,7 @@ def floats(values: Tensor) -> list[float]:
     return [float(value) for value in values.flatten()]
 
 
-def refuse_index(name: str, timestep: Timestep) -> None:
+def _refuse_index(name: str, timestep: Timestep) -> None:
     """Refuse an index where a timestep belongs.
 
     Raises:

@@ -18,7 +18,15 @@ from graphdiff.schedulers.kdpm2 import KDPM2, KDPM2Ancestral
 from graphdiff.schedulers.lms import LMS
 from graphdiff.schedulers.output import SchedulerOutput
 from graphdiff.schedulers.schedule import Grid, Step
-from graphdiff.schedulers.shell import Scheduler, Timestep, changed, column, floats, refuse_index
+from graphdiff.schedulers.shell import (
+    DrawingScheduler,
+    PlainScheduler,
+    Scheduler,
+    Timestep,
+    changed,
+    column,
+    floats,
+)
 from graphdiff.schedulers.shells_by_timestep import TrainedScheduler
 from graphdiff.schedulers.torch_noise import Generators, TorchNoise
 from graphdiff.schedulers.trained import SigmaRule
@@ -45,6 +53,9 @@ class SigmaScheduler(TrainedScheduler[S]):
         levels = [step.noise for step in self._levels_at(timesteps)]
         return original_samples + noise * column(levels, original_samples)
 
+    def _beside(self, output: Tensor, place: Step, sample: Tensor) -> dict[str, Tensor]:
+        return {"pred_original_sample": self.rule.denoised(output, place, sample)}
+
 
 class WholeTableScheduler(SigmaScheduler[S]):
     """A scheduler that stands at every training timestep before `set_timesteps`."""
@@ -57,6 +68,8 @@ class WholeTableScheduler(SigmaScheduler[S]):
 
 class EulerDiscreteScheduler(WholeTableScheduler[Euler]):
     """Euler's method; see `Euler`."""
+
+    refuses_indices = True
 
     def _training_grid(self) -> Grid:
         grid = super()._training_grid()
@@ -82,7 +95,6 @@ class EulerDiscreteScheduler(WholeTableScheduler[Euler]):
         Raises:
             ValueError: The timestep is an index.
         """
-        refuse_index(type(self).__name__, timestep)
         rule = changed(self.rule, s_churn=s_churn, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise)
         place, sample = _churned(
             self._here(timestep, rule), sample, s_noise, model_output, generator
@@ -100,27 +112,15 @@ class EulerDiscreteScheduler(WholeTableScheduler[Euler]):
         return signal * noise - column([math.sqrt(1 - alpha) for alpha in alphas], sample) * sample
 
 
-class EulerAncestralDiscreteScheduler(WholeTableScheduler[EulerAncestral]):
+class EulerAncestralDiscreteScheduler(
+    WholeTableScheduler[EulerAncestral], DrawingScheduler[EulerAncestral]
+):
     """Euler's method with fresh noise; see `EulerAncestral`."""
 
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Timestep,
-        sample: Tensor,
-        generator: Generators | None = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """Go to the next noise level; gives the image that the prediction points to as well.
+    refuses_indices = True
 
-        Raises:
-            ValueError: The timestep is an index.
-        """
-        refuse_index(type(self).__name__, timestep)
-        place = self._here(timestep)
-        image = self.rule.denoised(model_output, place, sample.float())
-        moved = self._advance(model_output, place, sample, generator)
-        return SchedulerOutput(moved, pred_original_sample=image)
+    def _beside(self, output: Tensor, place: Step, sample: Tensor) -> dict[str, Tensor]:
+        return super()._beside(output, place, sample.float())
 
 
 class LMSDiscreteScheduler(SigmaScheduler[LMS]):
@@ -145,10 +145,8 @@ class LMSDiscreteScheduler(SigmaScheduler[LMS]):
         return_dict: bool = True,
     ) -> SchedulerOutput:
         """Go to the next noise level; gives the image that the prediction points to as well."""
-        place = self._here(timestep, changed(self.rule, max_order=order))
-        image = self.rule.denoised(model_output, place, sample)
-        moved = self._advance(model_output, place, sample)
-        return SchedulerOutput(moved, pred_original_sample=image)
+        rule = changed(self.rule, max_order=order)
+        return self._taken(model_output, timestep, sample, rule=rule)
 
 
 class TwoStageScheduler(SigmaScheduler[S]):
@@ -165,26 +163,9 @@ class TwoStageScheduler(SigmaScheduler[S]):
         *levels, end = self.grid.sigmas
         return (*doubled(levels), end)
 
-    def _stage(
-        self,
-        output: Tensor,
-        place: Step,
-        sample: Tensor,
-        generator: Generators | None = None,
-    ) -> SchedulerOutput:
-        image = self.rule.denoised(output, place, sample)
-        moved = self._advance(output, place, sample, generator)
-        return SchedulerOutput(moved, pred_original_sample=image)
 
-
-class HeunDiscreteScheduler(TwoStageScheduler[Heun]):
+class HeunDiscreteScheduler(TwoStageScheduler[Heun], PlainScheduler[Heun]):
     """Heun's method; see `Heun`."""
-
-    def step(
-        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
-    ) -> SchedulerOutput:
-        """Take one stage; gives the image that the prediction points to as well."""
-        return self._stage(model_output, self._here(timestep), sample)
 
 
 class MidpointScheduler(TwoStageScheduler[S]):
@@ -200,29 +181,14 @@ class MidpointScheduler(TwoStageScheduler[S]):
         ]
 
 
-class KDPM2DiscreteScheduler(MidpointScheduler[KDPM2]):
+class KDPM2DiscreteScheduler(MidpointScheduler[KDPM2], PlainScheduler[KDPM2]):
     """DPM-Solver-2; see `KDPM2`."""
 
-    def step(
-        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
-    ) -> SchedulerOutput:
-        """Take one stage; gives the image that the prediction points to as well."""
-        return self._stage(model_output, self._here(timestep), sample)
 
-
-class KDPM2AncestralDiscreteScheduler(MidpointScheduler[KDPM2Ancestral]):
+class KDPM2AncestralDiscreteScheduler(
+    MidpointScheduler[KDPM2Ancestral], DrawingScheduler[KDPM2Ancestral]
+):
     """DPM-Solver-2 with fresh noise; see `KDPM2Ancestral`."""
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Timestep,
-        sample: Tensor,
-        generator: Generators | None = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """Take one stage; gives the image that the prediction points to as well."""
-        return self._stage(model_output, self._here(timestep), sample, generator)
 
 
 class DPMSolverSDEScheduler(TwoStageScheduler[DPMSolverSDE]):
@@ -245,8 +211,8 @@ class DPMSolverSDEScheduler(TwoStageScheduler[DPMSolverSDE]):
         s_noise: float = 1.0,
     ) -> SchedulerOutput:
         """Take one stage; gives the image that the prediction points to as well."""
-        place = self._here(timestep, changed(self.rule, s_noise=s_noise))
-        return self._stage(model_output, place, sample)
+        rule = changed(self.rule, s_noise=s_noise)
+        return self._taken(model_output, timestep, sample, rule=rule)
 
 
 class EDMScheduler(Scheduler[E]):
@@ -274,6 +240,8 @@ class EDMScheduler(Scheduler[E]):
 
 class EDMEulerScheduler(EDMScheduler[EDMEuler]):
     """Euler's method for models that were trained by noise level; see `EDMEuler`."""
+
+    refuses_indices = True
 
     def set_timesteps(
         self,
@@ -321,7 +289,6 @@ class EDMEulerScheduler(EDMScheduler[EDMEuler]):
         Raises:
             ValueError: The timestep is an index.
         """
-        refuse_index(type(self).__name__, timestep)
         rule = changed(self.rule, s_churn=s_churn, s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise)
         place, sample = _churned(
             self._here(timestep, rule), sample, s_noise, model_output, generator

@@ -14,8 +14,15 @@ from graphdiff.schedulers.ddpm import DDPM
 from graphdiff.schedulers.distilled import LCM, TCD, DistilledRule
 from graphdiff.schedulers.output import SchedulerOutput
 from graphdiff.schedulers.pndm import MULTISTEP, PNDM, PNDMHistory
-from graphdiff.schedulers.schedule import Grid
-from graphdiff.schedulers.shell import Scheduler, Timestep, changed, column, floats
+from graphdiff.schedulers.schedule import Grid, Step
+from graphdiff.schedulers.shell import (
+    DrawingScheduler,
+    Scheduler,
+    Timestep,
+    changed,
+    column,
+    floats,
+)
 from graphdiff.schedulers.torch_noise import Generators
 from graphdiff.schedulers.trained import TrainedRule
 
@@ -44,6 +51,12 @@ class TrainedScheduler(Scheduler[T]):
 
 class TimestepScheduler(TrainedScheduler[T]):
     """A scheduler whose noise levels are those of training timesteps."""
+
+    @property
+    def final_alpha_cumprod(self) -> Tensor:
+        """The share of the signal's variance where a run ends."""
+        to_one = bool(self.config.get("set_alpha_to_one", True))
+        return torch.tensor(1.0 if to_one else self.rule.alphas[0])
 
     def _training_grid(self) -> Grid:
         total = self.rule.num_train_timesteps
@@ -235,22 +248,11 @@ class DistilledScheduler(TimestepScheduler[D]):
         return {} if steps is None else {"original_inference_steps": steps}
 
 
-class LCMScheduler(DistilledScheduler[LCM]):
+class LCMScheduler(DistilledScheduler[LCM], DrawingScheduler[LCM]):
     """Multistep consistency sampling; see `LCM`."""
 
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Timestep,
-        sample: Tensor,
-        generator: Generators | None = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """Jump to the image and noise it again; gives the image as `denoised`."""
-        place = self._here(timestep)
-        image = self.rule.consistent(model_output, place, sample)
-        moved = self._advance(model_output, place, sample, generator)
-        return SchedulerOutput(moved, denoised=image)
+    def _beside(self, output: Tensor, place: Step, sample: Tensor) -> dict[str, Tensor]:
+        return {"denoised": self.rule.consistent(output, place, sample)}
 
 
 class TCDScheduler(DistilledScheduler[TCD]):
@@ -270,7 +272,7 @@ class TCDScheduler(DistilledScheduler[TCD]):
     ) -> SchedulerOutput:
         """Follow the trajectory and noise it again; gives where it was left, too."""
         rule = changed(self.rule, eta=eta)
-        place = self._here(timestep, rule)
-        left = rule.noised(model_output, place, sample)
-        moved = self._advance(model_output, place, sample, generator)
-        return SchedulerOutput(moved, pred_noised_sample=left)
+        return self._taken(model_output, timestep, sample, generator, rule=rule)
+
+    def _beside(self, output: Tensor, place: Step, sample: Tensor) -> dict[str, Tensor]:
+        return {"pred_noised_sample": self.rule.noised(output, place, sample)}

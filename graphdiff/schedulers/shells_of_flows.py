@@ -12,7 +12,7 @@ from graphdiff.schedulers.float32 import f32
 from graphdiff.schedulers.flow import FlowEuler, FlowHeun, FlowRule
 from graphdiff.schedulers.output import SchedulerOutput
 from graphdiff.schedulers.schedule import Grid
-from graphdiff.schedulers.shell import Scheduler, Timestep, column, refuse_index
+from graphdiff.schedulers.shell import Scheduler, Timestep, column
 from graphdiff.schedulers.sigmas import shifted
 from graphdiff.schedulers.torch_noise import Generators, TorchNoise
 from graphdiff.schedulers.variance_exploding import doubled
@@ -25,6 +25,8 @@ F = TypeVar("F", bound=FlowRule[Any])
 
 class FlowScheduler(Scheduler[F]):
     """A scheduler of a flow, whose noise levels go from 1 to 0."""
+
+    refuses_indices = True
 
     @property
     def shift(self) -> float:
@@ -99,10 +101,9 @@ class FlowMatchEulerDiscreteScheduler(FlowScheduler[FlowEuler]):
         Raises:
             ValueError: The timestep is an index.
         """
-        refuse_index(type(self).__name__, timestep)
-        place = self._here(timestep)
         if per_token_timesteps is None:
-            return SchedulerOutput(self._advance(model_output, place, sample, generator))
+            return self._taken(model_output, timestep, sample, generator)
+        self._here(timestep)
         moved = self._by_token(model_output, per_token_timesteps, sample.float(), generator)
         self._step_index = self._place(timestep) + 1
         return SchedulerOutput(moved)
@@ -164,10 +165,9 @@ class FlowMatchHeunDiscreteScheduler(FlowScheduler[FlowHeun]):
         Raises:
             ValueError: The timestep is an index, or churn is asked for.
         """
-        refuse_index(type(self).__name__, timestep)
         if s_churn > 0:
             raise ValueError(
                 f"{type(self).__name__}: s_churn is {s_churn}, but a flow's samples "
                 "cannot be churned: noise added to them changes the signal's share; leave it at 0"
             )
-        return SchedulerOutput(self._advance(model_output, self._here(timestep), sample))
+        return self._taken(model_output, timestep, sample)

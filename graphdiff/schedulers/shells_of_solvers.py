@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from graphdiff.schedulers.dpm_singlestep import DPMSolverSinglestep
 from graphdiff.schedulers.edm import EDMDPMSolverMultistep
 from graphdiff.schedulers.output import SchedulerOutput
 from graphdiff.schedulers.schedule import Grid
-from graphdiff.schedulers.shell import Timestep
+from graphdiff.schedulers.shell import DrawingScheduler, PlainScheduler, Timestep
 from graphdiff.schedulers.shells_by_sigma import EDMScheduler
 from graphdiff.schedulers.shells_by_timestep import TrainedScheduler
 from graphdiff.schedulers.solvers import SolverRule
@@ -38,42 +39,30 @@ class SolverScheduler(TrainedScheduler[V]):
         return len(self.grid.timesteps) - 1
 
     def _training_grid(self) -> Grid:
+        levels = sigma_table(self.rule.alphas)[::-1]
         times = [float(t) for t in range(self.rule.num_train_timesteps - 1, -1, -1)]
-        return Grid(tuple(times), sigma_table(self.rule.alphas), len(times))
+        return Grid(tuple(times), (*levels, self.rule.end_sigma(levels[-1])), len(times))
+
+    def _sigma_entries(self) -> Sequence[float]:
+        # Before there is a run these stand in the other order, as in diffusers; noise that is added
+        # then goes by timestep all the same.
+        if self.num_inference_steps is None:
+            return sigma_table(self.rule.alphas)
+        return super()._sigma_entries()
 
 
-class PlainSolverScheduler(SolverScheduler[V]):
-    """A solver that draws no noise."""
-
-    def step(
-        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
-    ) -> SchedulerOutput:
-        """Go to the next noise level."""
-        return SchedulerOutput(self._advance(model_output, self._here(timestep), sample))
-
-
-class UniPCMultistepScheduler(PlainSolverScheduler[UniPC]):
+class UniPCMultistepScheduler(SolverScheduler[UniPC], PlainScheduler[UniPC]):
     """Predictor and corrector; see `UniPC`."""
 
 
-class DEISMultistepScheduler(PlainSolverScheduler[DEIS]):
+class DEISMultistepScheduler(SolverScheduler[DEIS], PlainScheduler[DEIS]):
     """Integrator in log rho; see `DEIS`."""
 
 
-class DPMSolverSinglestepScheduler(SolverScheduler[DPMSolverSinglestep]):
+class DPMSolverSinglestepScheduler(
+    SolverScheduler[DPMSolverSinglestep], DrawingScheduler[DPMSolverSinglestep]
+):
     """DPM-Solver in steps of several calls; see `DPMSolverSinglestep`."""
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Timestep,
-        sample: Tensor,
-        generator: Generators | None = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """Go to the next noise level."""
-        moved = self._advance(model_output, self._here(timestep), sample, generator)
-        return SchedulerOutput(moved)
 
 
 class DPMSolverMultistepScheduler(SolverScheduler[DPMSolverMultistep]):
@@ -89,27 +78,15 @@ class DPMSolverMultistepScheduler(SolverScheduler[DPMSolverMultistep]):
         return_dict: bool = True,
     ) -> SchedulerOutput:
         """Go to the next noise level."""
-        place = self._here(timestep)
-        moved = self._advance(model_output, place, sample, generator, variance_noise)
-        return SchedulerOutput(moved)
+        return self._taken(model_output, timestep, sample, generator, variance_noise)
 
 
-class EDMDPMSolverMultistepScheduler(EDMScheduler[EDMDPMSolverMultistep]):
+class EDMDPMSolverMultistepScheduler(
+    EDMScheduler[EDMDPMSolverMultistep], DrawingScheduler[EDMDPMSolverMultistep]
+):
     """DPM-Solver++ for models that were trained by noise level; see `EDMDPMSolverMultistep`."""
 
     needs_steps = True
 
     def _missing(self, timestep: float) -> int:
         return len(self.grid.timesteps) - 1
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: Timestep,
-        sample: Tensor,
-        generator: Generators | None = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """Go to the next noise level."""
-        moved = self._advance(model_output, self._here(timestep), sample, generator)
-        return SchedulerOutput(moved)

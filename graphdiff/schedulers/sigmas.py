@@ -67,9 +67,14 @@ def interpolated(timesteps: Sequence[float], table: Sequence[float]) -> list[flo
 
 
 def timestep_of(sigma: float, log_table: Sequence[float]) -> float:
-    """Give the timestep of a noise level, between those of the table by its logarithm."""
+    """Give the timestep of a noise level, between those of the table by its logarithm.
+
+    The table rises, but for its last entry, which may be lower where the terminal has no signal.
+    """
     log = math.log(max(sigma, 1e-10))
-    below = min(max(bisect_right(log_table, log) - 1, 0), len(log_table) - 2)
+    top = len(log_table) - 1
+    beyond = log >= log_table[top]
+    below = top - 1 if beyond else min(max(bisect_right(log_table, log, hi=top) - 1, 0), top - 1)
     low, high = log_table[below], log_table[below + 1]
     share = min(max((low - log) / (low - high), 0.0), 1.0)
     return (1 - share) * below + share * (below + 1)

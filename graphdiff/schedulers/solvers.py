@@ -15,6 +15,7 @@ from graphdiff.schedulers.schedule import Grid, Step
 from graphdiff.schedulers.sigmas import interpolated, shifted, spread_sigmas
 from graphdiff.schedulers.spacing import spaced_above_zero
 from graphdiff.schedulers.trained import SpreadRule, counted
+from graphdiff.schedulers.weighted import difference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,9 @@ class Level:
     @property
     def log_snr(self) -> float:
         """Half the logarithm of the signal-to-noise ratio, which solvers step along."""
-        return math.log(self.signal) - math.log(self.noise) if self.noise else math.inf
+        if not self.signal or not self.noise:
+            return math.inf if self.signal else -math.inf
+        return math.log(self.signal) - math.log(self.noise)
 
 
 def level(step: Step) -> Level:
@@ -206,6 +209,12 @@ class SolverRule(SpreadRule[SolverHistory]):
     def level_of(self, sigma: float) -> Level:
         """Give the factors of image and noise at a noise level."""
         if self.use_flow_sigmas:
+            if sigma > 1:
+                spread = f", since use_{self.spread}_sigmas is true" if self.spread else ""
+                raise ValueError(
+                    f"{self.name}: a flow's noise levels are at most 1, but this schedule has "
+                    f"{sigma:.4g}{spread}: give sigma_max 1, or set use_flow_sigmas to false"
+                )
             return Level(1 - sigma, sigma)
         signal = 1 / math.sqrt(sigma**2 + 1)
         return Level(signal, sigma * signal)
@@ -230,7 +239,7 @@ class SolverRule(SpreadRule[SolverHistory]):
         """Give the noise that the prediction points to."""
         if self.thresholding:
             image = self.denoised(prediction, step, sample)
-            return (sample - image * step.signal) / step.noise
+            return difference(sample, image, step.signal, step.noise)
         return predicted_noise(self.prediction_type, prediction, sample, step.signal, step.noise)
 
 
@@ -246,12 +255,3 @@ def clipped_timesteps(alphas: tuple[float, ...], least_log_snr: float) -> int:
     """Count the training timesteps whose signal-to-noise ratio is too low."""
     log_snrs = [-math.log(sigma) for sigma in reversed(sigma_table(alphas))]
     return bisect_left(log_snrs, least_log_snr)
-
-
-def combined(*terms: tuple[float, Tensor]) -> Tensor:
-    """Add tensors up, each times its factor."""
-    (factor, first), *others = terms
-    total = first * factor
-    for factor, term in others:
-        total = total.add(term, alpha=factor)
-    return total

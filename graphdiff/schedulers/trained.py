@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from graphdiff.schedulers.betas import (
     BetaSchedule,
@@ -14,9 +14,12 @@ from graphdiff.schedulers.betas import (
     sigma_table,
 )
 from graphdiff.schedulers.float32 import f32, rounded
-from graphdiff.schedulers.schedule import Grid, Rule
+from graphdiff.schedulers.schedule import Grid, Rule, Step
 from graphdiff.schedulers.sigmas import Spread, interpolated, spread_sigmas, timestep_of
 from graphdiff.schedulers.spacing import Spacing, spaced
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 H = TypeVar("H")
 
@@ -136,6 +139,12 @@ class SigmaRule(TrainedRule[H]):
     def final_sigma(self) -> float:
         """The noise level where a run ends."""
         return 0.0
+
+    def slope(self, prediction: Tensor, step: Step, sample: Tensor) -> Tensor:
+        """Give how a sample changes with its noise level."""
+        if self.prediction_type == "epsilon":  # the image need not be known
+            return prediction
+        return (sample - self.denoised(prediction, step, sample)) / step.noise
 
     def levels(self, timesteps: Sequence[float]) -> list[float]:
         """Look up the noise levels of timesteps; one more, if given, is where a run ends."""

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from graphdiff.schedulers.betas import log_sigma_table, sigma_table
 from graphdiff.schedulers.float32 import linspace, rounded
+from graphdiff.schedulers.predictions import predicted_noise
 from graphdiff.schedulers.schedule import Grid, NoiseSource, Step, Stepped
 from graphdiff.schedulers.sigmas import shifted, spread_sigmas, stretched, timestep_of
 from graphdiff.schedulers.solvers import (
     Level,
     SolverHistory,
     SolverRule,
-    combined,
     level,
     level_next,
 )
 from graphdiff.schedulers.trained import counted
+from graphdiff.schedulers.weighted import combined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +136,8 @@ class UniPC(SolverRule):
         """Give what the solver integrates: images or noise."""
         if self.predict_x0:
             return self.denoised(prediction, step, sample)
-        return self.noise_of(prediction, step, sample)
+        kind = self.prediction_type  # thresholds do not apply to noise, as diffusers has it
+        return predicted_noise(kind, prediction, sample, step.signal, step.noise)
 
     def _corrected(self, output: Tensor, step: Step, past: SolverHistory, sample: Tensor) -> Tensor:
         order = past.order

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from graphdiff.schedulers.betas import alphas_cumprod
-from graphdiff.schedulers.predictions import thresholded
+from graphdiff.schedulers.predictions import OfNoise, thresholded
 from graphdiff.schedulers.schedule import Rule, Step
 from graphdiff.schedulers.trained import TrainedRule
 
@@ -21,6 +21,7 @@ H = TypeVar("H")
 class ClippedRule(TrainedRule[H]):
     """A rule that keeps the predicted image in range, and may train to a signal of zero."""
 
+    prediction_type: OfNoise = "epsilon"
     clip_sample: bool = True
     clip_sample_range: float = 1.0
     thresholding: bool = False

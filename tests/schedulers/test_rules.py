@@ -12,6 +12,16 @@ from tests.schedulers.oracle import IGNORED, diffusers
 pytestmark = [pytest.mark.filterwarnings(each) for each in IGNORED]
 
 
+FOR_FLOWS = {
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rule_has_diffusers_keys_and_defaults(name: str) -> None:
     theirs = dict(getattr(diffusers, name)().config)
@@ -69,6 +79,11 @@ def test_an_illegal_value_is_refused_with_what_is_legal(
         ),
         ("UniPCMultistepScheduler", {"shift_terminal": 0.1}, "must be null where"),
         ("EDMEulerScheduler", {"sigma_schedule": "beta"}, "'karras', 'exponential'"),
+        *(
+            (name, {"prediction_type": "flow_prediction"}, "must be one of 'epsilon', ")
+            for name in NAMES
+            if name not in FOR_FLOWS
+        ),
         ("TCDScheduler", {"eta": 2.0}, "eta is 2.0, but it must be from 0 to 1"),
     ],
 )
@@ -120,3 +135,12 @@ def test_an_option_may_stand_among_the_keys() -> None:
 def test_the_written_list_of_keys_is_that_of_the_rules() -> None:
     fields_of_all = {f.name for name in NAMES for f in dataclasses.fields(rule_class(name))}
     assert fields_of_all == KEYS
+
+
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "DEISMultistepScheduler"])
+def test_levels_that_no_flow_has_are_refused(name: str) -> None:
+    config = {"_class_name": name, "use_flow_sigmas": True, "use_karras_sigmas": True}
+    with pytest.raises(ValueError, match=r"at most 1, but .* since use_karras_sigmas is true"):
+        rule_from_config(config).schedule(5)
+    schedule = rule_from_config(config | {"sigma_max": 1.0, "sigma_min": 0.01}).schedule(5)
+    assert schedule[0].noise == 1.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,34 @@ def test_noise_is_added_as_diffusers_adds_it(name: str) -> None:
         theirs.set_begin_index(4)
         expected = theirs.add_noise(image, noise, theirs.timesteps[[2, 4]])
         assert difference(ours.add_noise(image, noise, times), expected) < 1e-5
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("EDM", "Flow"))])
+def test_noise_added_before_a_run_goes_by_the_training_timestep(name: str, prediction: str) -> None:
+    scheduler = shell(name, prediction_type=prediction)
+    image, generator = start()
+    noise = torch.randn(SHAPE, generator=generator)
+    times = torch.tensor([10, 900])
+    alphas = scheduler.alphas_cumprod[times][:, None, None, None]
+    by_sigma = not torch.isclose(
+        torch.as_tensor(scheduler.init_noise_sigma).float(), torch.ones(())
+    )
+    signal, level = (
+        (1.0, ((1 - alphas) / alphas).sqrt()) if by_sigma else (alphas.sqrt(), (1 - alphas).sqrt())
+    )
+    expected = signal * image + level * noise
+    wanted = times if scheduler.timesteps.dtype == torch.int64 else times.float()
+    assert difference(scheduler.add_noise(image, noise, wanted), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "to_one"), [*itertools.product(("DDIMScheduler", "PNDMScheduler"), (True, False))]
+)
+def test_the_signal_where_a_run_ends_is_diffusers(name: str, to_one: bool) -> None:
+    theirs = getattr(diffusers, name)(set_alpha_to_one=to_one)
+    ours = shell(name, set_alpha_to_one=to_one)
+    assert float(ours.final_alpha_cumprod) == pytest.approx(float(theirs.final_alpha_cumprod))
 
 
 @pytest.mark.parametrize("name", NAMES)

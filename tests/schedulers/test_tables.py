@@ -77,6 +77,12 @@ def test_the_timestep_of_a_level_undoes_the_level_of_a_timestep() -> None:
     assert timestep_of(0.0, logs) == 0
 
 
+def test_a_last_level_below_those_before_it_is_the_last_timestep() -> None:
+    logs = [0.0, 1.0, 3.0, 2.0]  # as where the terminal's signal is set to the least there is
+    assert timestep_of(math.exp(2.0), logs) == 3
+    assert timestep_of(math.exp(1.5), logs) == 1.25
+
+
 @pytest.mark.parametrize("steps", [1, 3, 7, 13, 50, 999, 1000])
 def test_spacings_are_numpys(steps: int) -> None:
     ratio = 1000 // steps

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.schedulers.oracle import IGNORED, STABLE_DIFFUSION, compare
+from graphdiff.rng import Rng
+from graphdiff.schedulers import rule_from_config
+from tests.schedulers.oracle import (
+    IGNORED,
+    STABLE_DIFFUSION,
+    compare,
+    difference,
+    reference,
+    reference_run,
+    rule_run,
+    start,
+)
 
 pytestmark = [pytest.mark.filterwarnings(each) for each in IGNORED]
 
@@ -233,6 +244,32 @@ def test_own_sigmas_of_a_unipc_flow_give_diffusers_trajectory() -> None:
 def test_a_terminal_without_signal_gives_diffusers_trajectory(name: str) -> None:
     config = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
     assert compare(name, 5, timestep_spacing="trailing", **config, **own(name)) < TOLERANCE
+
+
+@pytest.mark.parametrize("spread", ["use_lu_lambdas", "use_karras_sigmas"])
+def test_levels_spread_from_a_terminal_without_signal_give_diffusers_trajectory(
+    spread: str,
+) -> None:
+    config = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", spread: True}
+    assert compare("DPMSolverMultistepScheduler", 6, **config, **STABLE_DIFFUSION) < TOLERANCE
+
+
+def test_a_flow_from_pure_noise_gives_diffusers_trajectory() -> None:
+    name = "DPMSolverMultistepScheduler"
+    config = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    spread = {"use_karras_sigmas": True, "sigma_min": 0.01, "sigma_max": 1.0}
+    theirs = reference(name, **config, use_karras_sigmas=True)
+    theirs.register_to_config(sigma_min=0.01, sigma_max=1.0)  # keys that its constructor refuses
+    theirs.set_timesteps(5)
+    noise, generator = start()
+    rule = rule_from_config({"_class_name": name, **config, **spread})
+    ours = rule_run(rule.schedule(5), noise, Rng.from_generator(generator))
+    assert difference(ours, reference_run(theirs, noise, generator)) < TOLERANCE
+
+
+def test_thresholds_do_not_apply_where_unipc_integrates_noise_as_in_diffusers() -> None:
+    config = {"thresholding": True, "predict_x0": False, "final_sigmas_type": "sigma_min"}
+    assert compare("UniPCMultistepScheduler", 6, **config, **STABLE_DIFFUSION) < TOLERANCE
 
 
 @pytest.mark.parametrize("highest", [1.0, 1.5])

@@ -5,11 +5,8 @@ from graphdiff.pipelines.auto import (
     AutoPipelineForInpainting,
     AutoPipelineForText2Image,
 )
-from graphdiff.pipelines.base import (
-    DiffusionPipeline,
-    ImagePipelineOutput,
-    StableDiffusionPipelineOutput,
-)
+from graphdiff.pipelines.base import DiffusionPipeline
+from graphdiff.pipelines.outputs import ImagePipelineOutput, StableDiffusionPipelineOutput
 from graphdiff.pipelines.stable_diffusion import (
     StableDiffusionControlNetPipeline,
     StableDiffusionDepth2ImgPipeline,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
+from graphdiff.checkpoints import hub
+from graphdiff.checkpoints.errors import CheckpointError
+from graphdiff.checkpoints.open import locate, open_lora, open_textual_inversion, open_unet
 from graphdiff.pipelines.setup import Adapter, Setup
+
+Weight: TypeAlias = "float | Mapping[str, Any] | None"
+
+_PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 class Adaptable:
@@ -16,65 +24,338 @@ class Adaptable:
 
     def load_lora_weights(
         self,
-        pretrained_model_name_or_path: str | Path,
+        pretrained_model_name_or_path_or_dict: str | Path,
+        adapter_name: str | None = None,
         *,
         weight_name: str | None = None,
-        adapter_name: str | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        strict: bool = True,
     ) -> None:
         """Change the models by a LoRA; several add up.
 
         Args:
-            pretrained_model_name_or_path: The LoRA's file, or the folder that holds it.
-            weight_name: The file's name in that folder.
+            pretrained_model_name_or_path_or_dict: The LoRA's file, a folder or a hub id.
             adapter_name: A name for it, to change its strength by.
-        """
-        path = Path(pretrained_model_name_or_path)
-        file = str((path / weight_name if weight_name else path).expanduser())
-        name = adapter_name or f"default_{len(self._setup.adapters)}"
-        adapters = (*self._setup.adapters, Adapter(name, file))
-        self._setup = replace(self._setup, adapters=adapters)
+            weight_name: The file's name in that folder or repository.
+            subfolder: The folder that it lies in there.
+            revision: A branch, tag or commit of a hub id.
+            token: Who asks the hub, for gated repositories.
+            local_files_only: Do not reach the network.
+            strict: Whether keys that fit nothing are an error, or a warning.
 
-    def set_adapters(self, adapter_names: str | list[str], adapter_weights: Any = 1.0) -> None:  # noqa: ANN401 - one or several numbers
+        Raises:
+            CheckpointError: It is not there, damaged, or for other models.
+            ValueError: There is a LoRA of this name already.
+        """
+        name = adapter_name or f"default_{len(_loaded(self._setup))}"
+        if any(adapter.name == name for adapter in self._setup.adapters):
+            raise ValueError(
+                f"there is an adapter {name!r} already: give this one another adapter_name, or "
+                f"take that one out with delete_adapters({name!r})"
+            )
+        file = _file(
+            pretrained_model_name_or_path_or_dict,
+            (subfolder, weight_name),
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        setup = self._setup
+        unet = setup.checkpoint.unet
+        if "unet" in setup.replaced:
+            unet = open_unet(setup.replaced["unet"], dtype="float32", device="cpu")
+        lora = open_lora(file, strict=strict, unet=unet, text_encoder=setup.checkpoint.text_encoder)
+        made = Adapter(name, str(lora.file.path), is_strict=strict)
+        self._setup = replace(setup, adapters=(*setup.adapters, made))
+
+    def set_adapters(
+        self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None
+    ) -> None:
         """Say which LoRAs are applied, and how strongly.
 
         Args:
             adapter_names: Their names; the others are left out.
-            adapter_weights: One strength for all of them, or one for each.
+            adapter_weights: One strength for all of them, or one for each; a map gives the `unet`
+                and the `text_encoder` strengths of their own.
 
         Raises:
             ValueError: There is no LoRA of such a name, or the lists differ in length.
         """
-        names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
-        listed = cast("list[float]", adapter_weights)
-        scales = (
-            listed if isinstance(adapter_weights, list) else [float(adapter_weights)] * len(names)
-        )
-        known = {adapter.name: adapter for adapter in self._setup.adapters}
-        strange = [name for name in names if name not in known]
-        if strange or len(scales) != len(names):
-            raise ValueError(
-                f"there is no adapter {', '.join(strange)}; there are {', '.join(known) or 'none'}"
-                if strange
-                else f"{len(names)} adapters, but {len(scales)} weights: give as many"
-            )
-        scaled = {
-            name: replace(known[name], scale=s) for name, s in zip(names, scales, strict=True)
-        }
-        every = (scaled.get(name, replace(known[name], scale=0.0)) for name in known)
-        self._setup = replace(self._setup, adapters=tuple(every))
+        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        given: Any = adapter_weights
+        several = _is_several(adapter_weights)
+        weights: list[Weight] = [*given] if several else [given] * len(names)
+        _check_names(self._setup, names)
+        if len(weights) != len(names):
+            raise ValueError(f"{len(names)} adapters, but {len(weights)} weights: give as many")
+        chosen = {name: _strengths(weight) for name, weight in zip(names, weights, strict=True)}
 
-    def unload_lora_weights(self) -> None:
-        """Take all LoRAs out again."""
-        self._setup = replace(self._setup, adapters=())
+        def changed(adapter: Adapter) -> Adapter:
+            if not adapter.name:
+                return adapter
+            if adapter.name not in chosen:
+                return replace(adapter, is_active=False)
+            scale, text_scale = chosen[adapter.name]
+            return replace(adapter, is_active=True, scale=scale, text_scale=text_scale)
 
-    def load_textual_inversion(
-        self, pretrained_model_name_or_path: str | Path, token: str | None = None
-    ) -> None:
-        """Teach the text encoder a new word.
+        self._setup = replace(self._setup, adapters=tuple(map(changed, self._setup.adapters)))
+
+    def get_active_adapters(self) -> list[str]:
+        """The names of the LoRAs that are applied."""
+        return [each.name for each in _loaded(self._setup) if each.is_active]
+
+    def get_list_adapters(self) -> dict[str, list[str]]:
+        """The names of all LoRAs, by the models that they may change."""
+        names = [each.name for each in _loaded(self._setup)]
+        return {part: names for part in _PARTS[:2]} if names else {}
+
+    def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
+        """Take LoRAs out again.
 
         Args:
-            pretrained_model_name_or_path: The file of its vectors.
-            token: The word to write in prompts; the file's own name where None.
+            adapter_names: Their names.
+
+        Raises:
+            ValueError: There is no LoRA of such a name.
         """
-        word = (str(Path(pretrained_model_name_or_path).expanduser()), token)
-        self._setup = replace(self._setup, words=(*self._setup.words, word))
+        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        _check_names(self._setup, names)
+        kept = tuple(each for each in self._setup.adapters if each.name not in names)
+        self._setup = replace(self._setup, adapters=kept)
+
+    def unload_lora_weights(self) -> None:
+        """Take all LoRAs out again; what is fused stays."""
+        baked = tuple(each.baked() for each in self._setup.adapters if each.is_fused)
+        self._setup = replace(self._setup, adapters=baked, is_adapted=True)
+
+    def disable_lora(self) -> None:
+        """Leave out all LoRAs that are not fused, until `enable_lora`."""
+        self._setup = replace(self._setup, is_adapted=False)
+
+    def enable_lora(self) -> None:
+        """Apply LoRAs again after `disable_lora`."""
+        self._setup = replace(self._setup, is_adapted=True)
+
+    def fuse_lora(
+        self,
+        components: str | Sequence[str] = _PARTS,
+        lora_scale: float = 1.0,
+        safe_fusing: bool = False,
+        adapter_names: Sequence[str] | None = None,
+    ) -> None:
+        """Make LoRAs a part of the models: they stay when LoRAs are taken out or scaled.
+
+        It makes nothing quicker: the weights that run always have their LoRAs in them.
+
+        Args:
+            components: The models in which it stays: `unet`, `text_encoder`.
+            lora_scale: How much more strongly than before.
+            safe_fusing: Taken for diffusers' sake: a LoRA is checked when it is loaded.
+            adapter_names: Which ones; those that are applied where None.
+
+        Raises:
+            ValueError: There is no LoRA, or no such one, or a component takes none.
+        """
+        factors = _for_parts(components, lora_scale)
+        names = self.get_active_adapters() if adapter_names is None else list(adapter_names)
+        if not names:
+            raise ValueError("there is no LoRA to fuse: load one with load_lora_weights")
+        _check_names(self._setup, names)
+
+        def fused(adapter: Adapter) -> Adapter:
+            if adapter.name not in names:
+                return adapter
+            unet, text = (
+                new if new is not None else old
+                for new, old in zip(factors, adapter.fused, strict=True)
+            )
+            return replace(adapter, fused=(unet, text))
+
+        self._setup = replace(self._setup, adapters=tuple(map(fused, self._setup.adapters)))
+
+    def unfuse_lora(self, components: str | Sequence[str] = _PARTS) -> None:
+        """Make LoRAs changes again that can be scaled and taken out.
+
+        Args:
+            components: The models in which it does.
+
+        Raises:
+            ValueError: A component takes no LoRA.
+        """
+        freed = _for_parts(components, 0.0)
+
+        def unfused(adapter: Adapter) -> Adapter:
+            if not adapter.name:
+                return adapter
+            unet, text = (
+                None if free is not None else old
+                for free, old in zip(freed, adapter.fused, strict=True)
+            )
+            return replace(adapter, fused=(unet, text))
+
+        self._setup = replace(self._setup, adapters=tuple(map(unfused, self._setup.adapters)))
+
+    def load_textual_inversion(
+        self,
+        pretrained_model_name_or_path: str | Path | Sequence[str | Path],
+        token: str | Sequence[str] | None = None,
+        *,
+        weight_name: str | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        """Teach the text encoder new words.
+
+        Args:
+            pretrained_model_name_or_path: The file of a word's vectors, a folder or a hub id; or
+                several.
+            token: The word to write in prompts; what the file calls it where None. One for each.
+            weight_name: The file's name in that folder or repository.
+            subfolder: The folder that it lies in there.
+            revision: A branch, tag or commit of a hub id.
+            local_files_only: Do not reach the network.
+
+        Raises:
+            CheckpointError: It is not there, damaged, or for another encoder.
+            ValueError: The encoder knows the word already, or there are not as many words as files.
+        """
+        given: Any = pretrained_model_name_or_path
+        places: list[Any] = [*given] if _is_several(pretrained_model_name_or_path) else [given]
+        several = token is not None and not isinstance(token, str)
+        tokens = list(cast("Sequence[str]", token)) if several else [token] * len(places)
+        if len(tokens) != len(places) or (len(places) > 1 and isinstance(token, str)):
+            raise ValueError(
+                f"{len(places)} files, but {len(tokens) if several else 1} tokens: give as many"
+            )
+        words = list(self._setup.words)
+        for place, word in zip(places, tokens, strict=True):
+            file = _file(
+                place,
+                (subfolder, weight_name),
+                revision=revision,
+                token=None,
+                local_files_only=local_files_only,
+            )
+            found = open_textual_inversion(
+                file,
+                token=cast("str | None", word),
+                text_encoder=self._setup.checkpoint.text_encoder,
+            )
+            if any(found.token == known for _, known in words):
+                raise ValueError(
+                    f"there is a word {found.token!r} already: give this one another token, or "
+                    f"take that one out with unload_textual_inversion({found.token!r})"
+                )
+            words.append((str(found.file.path), found.token))
+        self._setup = replace(self._setup, words=tuple(words))
+
+    def unload_textual_inversion(self, tokens: str | Sequence[str] | None = None) -> None:
+        """Let the text encoder forget new words.
+
+        Args:
+            tokens: The words; all where None.
+
+        Raises:
+            ValueError: It knows no such word.
+        """
+        known = [word for _, word in self._setup.words]
+        named = [tokens] if isinstance(tokens, str) else known if tokens is None else list(tokens)
+        strange = [word for word in named if word not in known]
+        if strange:
+            raise ValueError(
+                f"there is no new word {', '.join(strange)}; there are {', '.join(known) or 'none'}"
+            )
+        kept = tuple(row for row in self._setup.words if row[1] not in named)
+        self._setup = replace(self._setup, words=kept)
+
+
+def lora_scale(cross_attention_kwargs: Mapping[str, Any] | None) -> float:
+    """How strongly a call wants LoRAs, from what diffusers hands to attention.
+
+    Raises:
+        ValueError: There is something else in it.
+    """
+    given = dict(cross_attention_kwargs or {})
+    scale = given.pop("scale", None)
+    if given:
+        raise ValueError(
+            f"cross_attention_kwargs has {', '.join(given)}: only scale, the strength of LoRAs, "
+            "is known"
+        )
+    return 1.0 if scale is None else float(scale)
+
+
+def _is_several(given: object) -> bool:
+    return isinstance(given, list | tuple)
+
+
+def _loaded(setup: Setup) -> list[Adapter]:
+    """The LoRAs that were not taken out."""
+    return [adapter for adapter in setup.adapters if adapter.name]
+
+
+def _check_names(setup: Setup, names: Sequence[str]) -> None:
+    known = [adapter.name for adapter in _loaded(setup)]
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ValueError(
+            f"there is no adapter {', '.join(strange)}; there are {', '.join(known) or 'none'}"
+        )
+
+
+def _strengths(weight: Weight) -> tuple[float, float | None]:
+    """A LoRA's strength for the UNet, and that for the text encoders where it is another."""
+    if not isinstance(weight, Mapping):
+        return 1.0 if weight is None else float(weight), None
+    given = dict(weight)
+    parts = {part: given.pop(part, None) for part in _PARTS}
+    texts = {value for part, value in parts.items() if part != "unet" and value is not None}
+    if given or len(texts) > 1 or any(isinstance(value, Mapping) for value in parts.values()):
+        raise ValueError(
+            f"an adapter's weight is {dict(weight)}, but it must be a number, or one for the unet "
+            "and one for the text_encoder: blocks of a model have no strengths of their own"
+        )
+    unet = parts["unet"]
+    return 1.0 if unet is None else float(unet), float(next(iter(texts), 1.0))
+
+
+def _for_parts(components: str | Sequence[str], value: float) -> tuple[float | None, float | None]:
+    """A number for the UNet and one for the text encoders, where these are named."""
+    names = [components] if isinstance(components, str) else list(components)
+    strange = [name for name in names if name not in _PARTS]
+    if strange or not names:
+        raise ValueError(
+            f"LoRAs change {', '.join(_PARTS)}, not {', '.join(strange) or 'nothing at all'}"
+        )
+    has_text = any(name != "unet" for name in names)
+    return value if "unet" in names else None, value if has_text else None
+
+
+def _file(
+    place: object,
+    inner: tuple[str | None, ...],
+    *,
+    revision: str | None,
+    token: str | bool | None,
+    local_files_only: bool,
+) -> Path:
+    """Where a file or folder lies; what is only on the hub is fetched first."""
+    if not isinstance(place, str | Path):
+        raise TypeError(
+            f"a file is expected, not {type(place).__name__}: write tensors with "
+            "safetensors.torch.save_file, and give its path"
+        )
+    name = "/".join([str(place), *(part for part in inner if part)])
+    try:
+        return locate(name, revision=revision).absolute()
+    except CheckpointError:
+        is_file = str(place).endswith(".safetensors") and str(place).count("/") < 2
+        is_on_hub = hub.is_hub_id(hub.split(name)[0]) and not Path(place).exists()
+        if local_files_only or is_file or not is_on_hub:
+            raise
+        hub.download(name, revision=revision, token=token)
+        return locate(name, revision=revision).absolute()

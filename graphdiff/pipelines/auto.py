@@ -26,6 +26,7 @@ from graphdiff.pipelines.stable_diffusion_xl import (
 class _Auto:
     plain: ClassVar[type[DiffusionPipeline]]
     xl: ClassVar[type[DiffusionPipeline]]
+    keeps_controlnets: ClassVar[bool] = False
 
     def __init__(self) -> None:
         raise TypeError(f"load a checkpoint: {type(self).__name__}.from_pretrained(...)")
@@ -71,6 +72,34 @@ class _Auto:
         return chosen.from_pretrained(name, **options)
 
     @classmethod
+    def from_pipe(
+        cls,
+        pipeline: DiffusionPipeline,
+        **options: Any,  # noqa: ANN401 - those of DiffusionPipeline.from_pipe
+    ) -> Any:  # noqa: ANN401 - the class is chosen by the checkpoint
+        """Do this task with another pipeline's models, scheduler, LoRAs and words.
+
+        Args:
+            pipeline: The pipeline; it stays as it is.
+            options: As for DiffusionPipeline.from_pipe.
+
+        Raises:
+            CheckpointError: It takes no text.
+        """
+        family = pipeline.family
+        if family == "unconditional":
+            raise CheckpointError(
+                f"{type(pipeline).__name__}: it takes no text, so it cannot do {cls.__name__[16:]}",
+                found=family,
+            )
+        has_net = "ControlNet" in type(pipeline).__name__ and cls.keeps_controlnets
+        is_steered = options.get("controlnet", has_net or None) is not None
+        if "controlnet" in options and not is_steered:
+            del options["controlnet"]
+        chosen = cls._class_for(is_xl=family.startswith("sdxl"), is_steered=is_steered)
+        return chosen.from_pipe(pipeline, **options)
+
+    @classmethod
     def _class_for(cls, *, is_xl: bool, is_steered: bool) -> type[DiffusionPipeline]:
         if is_steered:
             raise TypeError(f"{cls.__name__} takes no controlnet")
@@ -82,6 +111,7 @@ class AutoPipelineForText2Image(_Auto):
 
     plain = StableDiffusionPipeline
     xl = StableDiffusionXLPipeline
+    keeps_controlnets = True
 
     @classmethod
     def _class_for(cls, *, is_xl: bool, is_steered: bool) -> type[DiffusionPipeline]:

@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Checkpoint, Family
 from graphdiff.checkpoints.open import open_checkpoint
-from graphdiff.config import FrozenConfig
 from graphdiff.engine.events import Event
-from graphdiff.engine.session import Cache, Session
-from graphdiff.graph.build import Graph
-from graphdiff.graph.node import Node, Settings
-from graphdiff.pipelines import saved
+from graphdiff.engine.session import Cache
+from graphdiff.graph.build import Graph, output
+from graphdiff.graph.node import Node
+from graphdiff.pipelines import saved, written
 from graphdiff.pipelines.adapters import Adaptable
+from graphdiff.pipelines.callback import callback_inputs, callback_node
+from graphdiff.pipelines.composed import Composed, is_granted
 from graphdiff.pipelines.graphs import Builder
+from graphdiff.pipelines.memory import Thrifty
+from graphdiff.pipelines.outputs import ImagePipelineOutput
 from graphdiff.pipelines.pictures import given_back
+from graphdiff.pipelines.progress import BarConfig, shown
 from graphdiff.pipelines.randomness import advance
 from graphdiff.pipelines.request import Request
 from graphdiff.pipelines.setup import Setup
+from graphdiff.pipelines.state import CallState, Steerable
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["float32", "bfloat16", "float16"]
-INDEX = "model_index.json"
+# What a model_index.json says although it is nothing that runs.
+_OF_INDEX = frozenset({"requires_safety_checker", "feature_extractor", "image_encoder"})
 
 
-class ImagePipelineOutput(NamedTuple):
-    """What a pipeline gives.
-
-    Attributes:
-        images: The pictures: a list of PIL's, an array or a tensor.
-    """
-
-    images: Any
-
-
-class StableDiffusionPipelineOutput(NamedTuple):
-    """What a pipeline with a safety checker gives.
-
-    Attributes:
-        images: The pictures: a list of PIL's, an array or a tensor.
-        nsfw_content_detected: For each, whether the safety checker blacked it out; None where
-            nothing was checked.
-    """
-
-    images: Any
-    nsfw_content_detected: list[bool] | None
-
-
-class DiffusionPipeline(Adaptable):
+class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
     """A ready-made workflow behind one call.
 
     `from_pretrained` gives the pipeline that a checkpoint names. A pipeline holds no weights: it
     makes a workflow (`pipeline.workflow`) and runs it; what was computed before is found again.
+    `pipeline.unet` is the model to look at; one that was changed is put in its place by assignment.
 
     Args:
         components: The models, scheduler and tokenizers, as `from_pretrained` of their classes
@@ -73,8 +55,15 @@ class DiffusionPipeline(Adaptable):
         DiffusionPipeline.names[cls.__name__] = cls
 
     def __init__(self, **components: Any) -> None:  # noqa: ANN401 - any component
-        folder = saved.pipeline_folder(type(self).__name__, components)
-        self._begin(Setup(open_checkpoint(folder, dtype="float32", device="cpu")), True)
+        given = {
+            key: part
+            for key, part in components.items()
+            if key in _OF_INDEX or not is_granted(key, part)
+        }
+        place = written.pipeline_place(type(self).__name__, given)
+        checkpoint = open_checkpoint(place.path, dtype="float32", device="cpu")
+        self._begin(Setup(checkpoint), True)
+        self._places = (place,)
 
     @classmethod
     def from_pretrained(
@@ -85,7 +74,7 @@ class DiffusionPipeline(Adaptable):
         dtype: torch.dtype | str | None = None,
         revision: str | None = None,
         variant: str | None = None,
-        use_safetensors: bool = True,
+        use_safetensors: bool | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
         cache: Cache = True,
@@ -101,18 +90,19 @@ class DiffusionPipeline(Adaptable):
             dtype: The same, by its newer name.
             revision: A branch, tag or commit of a hub id.
             variant: Which of several weight files, such as fp16.
-            use_safetensors: Must be true: pickles can run any code, and are never loaded.
+            use_safetensors: Must not be false: pickles can run any code, and are never loaded.
             local_files_only: Do not reach the network.
             token: Who asks the hub, for gated repositories.
             cache: Where results are kept: true for the user's cache, a folder, or false.
             config: For a single file of an unusual model, the folder that holds its configuration.
-            components: Other models than the checkpoint's, by name: `scheduler`, `vae`, `unet`,
-                `controlnet`; `safety_checker=None` leaves it out.
+            components: Other parts than the checkpoint's, by name: `scheduler`, `vae`, `unet`,
+                `text_encoder`, `controlnet`, ...; `safety_checker=None` leaves it out.
 
         Raises:
             CheckpointError: There is no such checkpoint, or it is of another kind.
+            TypeError: There is no such option; says what there is instead.
         """
-        if not use_safetensors:
+        if use_safetensors is False:
             raise CheckpointError(
                 "only safetensors files are loaded, since pickles can run any code; convert one "
                 "with: graphdiff models convert PATH",
@@ -178,131 +168,47 @@ class DiffusionPipeline(Adaptable):
                 found=checkpoint.family,
             )
 
-    def _begin(self, setup: Setup, cache: Cache) -> None:
-        self._setup = setup
-        self._scheduler: Any = None
-        self._session = Session(cache=cache, device="cpu", dtype="float32")
-        self._graph: Graph | None = None
-        self._index = saved.read_index(setup.checkpoint)
-        self.events: tuple[Event, ...] = ()
-        self.interrupt = False
-
-    def _replace(self, components: Mapping[str, Any]) -> None:
-        for name, component in components.items():
-            match name:
-                case "scheduler":
-                    self.scheduler = component
-                case "safety_checker" | "feature_extractor" | "requires_safety_checker":
-                    if component:
-                        raise TypeError(f"{name} can only be left out, with {name}=None")
-                    self._setup = replace(self._setup, is_checked=False)
-                case "vae" | "unet":
-                    folder = saved.component_folder(component)
-                    known = {**self._setup.replaced, name: folder}
-                    self._setup = replace(self._setup, replaced=known)
-                case "controlnet":
-                    several = isinstance(component, list | tuple)
-                    nets = cast("list[Any]", component) if several else [component]
-                    folders = tuple(saved.component_folder(net) for net in nets)
-                    self._setup = replace(self._setup, controlnets=folders)
-                case _:
-                    raise TypeError(
-                        f"{type(self).__name__}.from_pretrained takes no {name!r}; components that "
-                        "can be replaced are scheduler, vae, unet, controlnet and safety_checker"
-                    )
-
-    # What it is made of.
-
-    @property
-    def config(self) -> FrozenConfig:
-        """What model_index.json says."""
-        return FrozenConfig(self._index)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        import torch
-
-        return torch.device(self._session.settings.device)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What it computes in."""
-        import torch
-
-        found: torch.dtype = getattr(torch, self._session.settings.dtype)
-        return found
-
-    def to(self, *places: str | torch.device | torch.dtype) -> Self:
-        """Compute elsewhere, or in another precision: `to("cuda")`, `to("cuda", torch.float16)`."""
-        settings = self._session.settings
-        device, dtype = settings.device, settings.dtype
-        for place in places:
-            text = str(place).removeprefix("torch.")
-            if text in ("float32", "bfloat16", "float16"):
-                dtype = text
-            elif text.partition(":")[0] in ("cpu", "cuda", "mps", "auto"):
-                device = text.partition(":")[0]
-            else:
-                raise ValueError(f"to() takes a device or a dtype, not {place!r}")
-        self._session.settings = Settings(device, dtype)
-        return self
-
-    @property
-    def scheduler(self) -> Any:  # noqa: ANN401 - one of the scheduler classes
-        """The scheduler; another one is put in its place by assignment."""
-        if self._scheduler is None:
-            from graphdiff import schedulers
-
-            config = self._setup.checkpoint.scheduler
-            cls = getattr(schedulers, str(config.get("_class_name")))
-            self._scheduler = cls.from_config(dict(config))
-        return self._scheduler
-
-    @scheduler.setter
-    def scheduler(self, scheduler: Any) -> None:  # noqa: ANN401 - one of the scheduler classes
-        config: Any = getattr(scheduler, "config", None)
-        if not isinstance(config, Mapping):
-            raise TypeError(
-                f"a scheduler is expected, such as EulerDiscreteScheduler.from_config("
-                f"pipeline.scheduler.config), not {type(scheduler).__name__}"
-            )
-        known = cast("Mapping[str, Any]", config)
-        defaulted: frozenset[str] = getattr(known, "defaulted", frozenset[str]())
-        stated = {
-            key: _thawed(value)
-            for key, value in known.items()
-            if key not in defaulted and not key.startswith("_")
-        }
-        name = type(scheduler).__name__
-        self._setup = replace(self._setup, scheduler=(name, stated))
-        self._index = {**self._index, "scheduler": ["diffusers", name]}
-        self._scheduler = scheduler
-
-    @property
-    def components(self) -> dict[str, Any]:
-        """The models, tokenizers and the scheduler, by name; None where there is none."""
-        names = [key for key, value in self._index.items() if isinstance(value, list | tuple)]
-        return {name: getattr(self, name, None) for name in names}
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any component
-        if name.startswith("_") or name not in self._index:
-            raise AttributeError(f"{type(self).__name__} has no {name!r}")
-        settings = self._session.settings
-        return saved.component(self._setup, name, settings.device, settings.dtype)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} {json.dumps(dict(self._index), indent=2, sort_keys=True)}"
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the pipeline's parts into a folder in diffusers' layout.
+    @classmethod
+    def from_pipe(
+        cls,
+        pipeline: DiffusionPipeline,
+        *,
+        torch_dtype: torch.dtype | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        **components: Any,  # noqa: ANN401 - any component
+    ) -> Self:
+        """Do another task with a pipeline's models, scheduler, LoRAs and words.
 
         Args:
-            folder: Where to; made if it does not exist.
-        """
-        saved.save(Path(folder), self._index, self.components)
+            pipeline: The pipeline; it stays as it is.
+            torch_dtype: What to compute in; as the pipeline where None.
+            dtype: The same, by its newer name.
+            components: Other parts than the pipeline's, by name.
 
-    # What it does.
+        Raises:
+            CheckpointError: Its models are for other tasks.
+            TypeError: There is no such component.
+        """
+        chosen: Any = type(pipeline) if cls is DiffusionPipeline else cls
+        own = pipeline._setup.checkpoint
+        chosen._check_family(own)
+        made: DiffusionPipeline = chosen.__new__(chosen)
+        made._begin(pipeline._setup, pipeline._session.store)
+        made._session.settings = pipeline._session.settings
+        made._index = {**pipeline._index, "_class_name": chosen.__name__}
+        made._scheduler = pipeline._scheduler
+        made._places, made._bar = pipeline._places, pipeline._bar
+        made._offload = pipeline._offload
+        made._replace(components)
+        asked = torch_dtype if torch_dtype is not None else dtype
+        return cast(Self, made if asked is None else made.to(asked))
+
+    def _begin(self, setup: Setup, cache: Cache) -> None:
+        self._compose(setup, cache)
+        self._graph: Graph | None = None
+        self._bar = BarConfig()
+        self.call = CallState()
+        self.events: tuple[Event, ...] = ()
 
     @property
     def workflow(self) -> Graph:
@@ -319,8 +225,23 @@ class DiffusionPipeline(Adaptable):
         """The workflow as a file's text."""
         return self.workflow.to_yaml()
 
-    def set_progress_bar_config(self, **options: object) -> None:
-        """Taken for diffusers' sake: progress is told by events, see `on_event` of a call."""
+    def set_progress_bar_config(self, **options: Any) -> None:  # noqa: ANN401 - tqdm's
+        """Change the bar that a call shows in a terminal or a notebook; nowhere else is one.
+
+        Args:
+            options: `disable`, `desc`, `leave`, `file` and `ncols`, as tqdm means them.
+
+        Raises:
+            TypeError: There is no such option.
+        """
+        known = [each.name for each in fields(BarConfig)]
+        strange = [name for name in options if name not in known]
+        if strange:
+            raise TypeError(
+                f"the progress bar has no {', '.join(strange)}; it takes {', '.join(known)}; a bar "
+                "of one's own is made of the events that a call tells on_event"
+            )
+        self._bar = BarConfig(**options)
 
     def _example(self) -> Request:
         """A request with every default."""
@@ -333,21 +254,26 @@ class DiffusionPipeline(Adaptable):
         raise TypeError(f"{type(self).__name__} is no task: load a checkpoint with from_pretrained")
 
     def _built(self, request: Request) -> tuple[Graph, Mapping[str, Any]]:
-        from graphdiff.pipelines.callback import callback_node
-
         call = None
+        family = self._setup.checkpoint.family
+        names = callback_inputs(request.callback, request.shown, family)
         if request.callback is not None:
-            call = callback_node(self, request.callback)
+            call = callback_node(self, request.callback, names)
+            request = replace(request, shown=names)
         graph = Graph(type(self).__name__, description=(type(self).__doc__ or "").split("\n")[0])
+        vae = self._vae[1]
+        setup = replace(
+            self._setup,
+            slices=self._setup.slices or bool(getattr(vae, "use_slicing", False)),
+            tiles=self._setup.tiles or bool(getattr(vae, "use_tiling", False)),
+        )
         with graph:
-            builder = Builder(self._setup, request, takes_eta=self._takes_eta())
+            builder = Builder(setup, request, takes_eta=self._takes_eta())
             self._build(builder, call)
         return graph, builder.inputs
 
     def _takes_eta(self) -> bool:
         """Whether the scheduler's steps have a choice of eta."""
-        from dataclasses import fields
-
         from graphdiff.schedulers.rules import rule_class
 
         own = self._setup.checkpoint.scheduler
@@ -357,11 +283,20 @@ class DiffusionPipeline(Adaptable):
 
     def _run(self, request: Request) -> Any:  # noqa: ANN401 - an output, or a tuple
         """Build the workflow of a request and run it."""
-        self.interrupt = False
+        self.call = CallState(guidance_scale=request.guidance, clip_skip=request.clip_skip)
         form = request.form
+        request.check_numbers()
+        self._make_room()
         graph, inputs = self._built(request)
         self._graph = graph
-        results = self._session.run(graph.workflow, inputs, on_event=request.on_event)
+        with shown(self._bar, lambda: self.call.num_timesteps) as bar:
+
+            def tell(event: Event) -> None:
+                bar(event)
+                if request.on_event is not None:
+                    request.on_event(event)
+
+            results = self._session.run(graph.workflow, inputs, on_event=tell)
         self.events = results.events
         outputs = results.outputs
         advance(request.generator, outputs.get("rng"))
@@ -370,10 +305,40 @@ class DiffusionPipeline(Adaptable):
         unsafe = list(outputs["unsafe"]) if "unsafe" in outputs else None
         return self._output(given_back(outputs["images"], form), unsafe or None, request)
 
+    def _encode(self, request: Request, *, is_guided: bool) -> list[tuple[Any, Any]]:
+        """The prompt and the negative prompt, each with its pooled vectors, for every picture."""
+        request.check_text(alike=False)
+        graph = Graph(f"{type(self).__name__} prompts")
+        with graph:
+            builder = Builder(self._setup, request, takes_eta=False)
+            output(positive=builder.positive())
+            if is_guided:
+                output(negative=builder.negative())
+        found = self._session.run(graph.workflow, builder.inputs).outputs
+        rows: list[tuple[Any, Any]] = []
+        for name in ("positive", "negative"):
+            part = found[name].parts[0] if name in found else None
+            sequence, pooled = (None, None) if part is None else (part.sequence, part.pooled)
+            count = request.pictures
+            rows.append((_for_each(sequence, count), _for_each(pooled, count)))
+        return rows
+
     def _output(self, images: Any, unsafe: list[bool] | None, request: Request) -> Any:  # noqa: ANN401
         found = self.output_class(*([images, unsafe][: len(self.output_class._fields)]))
         return found if request.return_dict else tuple(found)
 
 
-def _thawed(value: object) -> object:
-    return [*cast("tuple[object, ...]", value)] if isinstance(value, tuple) else value
+def placed(
+    rows: Sequence[tuple[Any, Any]], device: torch.device | str | None
+) -> list[tuple[Any, Any]]:
+    """Vectors of prompts, on a device; where they are where None."""
+
+    def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        return tensor if tensor is None or device is None else tensor.to(device)
+
+    return [(moved(sequence), moved(pooled)) for sequence, pooled in rows]
+
+
+def _for_each(rows: torch.Tensor | None, pictures: int) -> torch.Tensor | None:
+    """Rows of prompts, repeated for the pictures of each."""
+    return None if rows is None else rows.repeat_interleave(pictures // len(rows), dim=0)

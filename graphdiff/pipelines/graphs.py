@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from graphdiff_nodes import values
 from graphdiff_nodes.conditioning import ApplyControlNet, TextEncode
+from graphdiff_nodes.cropping import CropAroundMask, Cropped, PasteArea
 from graphdiff_nodes.latents import (
     DepthChannels,
+    Encoded,
     InpaintChannels,
     LatentsToImage,
     RepeatLatents,
     VAEDecode,
     VAEEncode,
 )
-from graphdiff_nodes.masks import MaskImage
+from graphdiff_nodes.masks import BinarizeMask, MaskImage
 from graphdiff_nodes.models import (
     LoadControlNet,
     LoadLoRA,
@@ -27,15 +29,12 @@ from graphdiff_nodes.models import (
 )
 from graphdiff_nodes.sampling import (
     AddNoise,
-    Guidance,
-    MaskedBlend,
     Noise,
     NoiseFromLatents,
     NoiseSample,
-    SchedulerStep,
     Timesteps,
-    UNetPredict,
 )
+from graphdiff_nodes.tiles import VAEDecodeTiled, VAEEncodeTiled
 from graphdiff_nodes.values import Conditioning, ConditioningPart, DepthMap, Image, Latents, Mask
 from graphdiff_nodes.vision import DepthEstimate, SafetyCheck
 
@@ -46,10 +45,16 @@ from graphdiff.checkpoints.handles import (
     TextEncoder,
     UNet,
 )
-from graphdiff.graph.build import Input, Loop, named, output
-from graphdiff.graph.node import Node
-from graphdiff.graph.spec import MISSING
-from graphdiff.pipelines.pictures import image_of, latents_of, mask_of
+from graphdiff.graph.build import named, output
+from graphdiff.pipelines.denoising import Denoising
+from graphdiff.pipelines.pictures import (
+    image_of,
+    is_stretched_by_nearest,
+    latents_of,
+    mask_of,
+    whole_mask,
+    whole_picture,
+)
 from graphdiff.pipelines.randomness import streams
 from graphdiff.pipelines.request import Request, Sizes, Text
 from graphdiff.pipelines.setup import Setup
@@ -60,7 +65,15 @@ if TYPE_CHECKING:
     import torch
 
 
-class Builder:
+class _CutOut(NamedTuple):
+    """The part of a picture that is painted anew, and what it is pasted into."""
+
+    whole: Image
+    mask: Mask
+    part: Cropped
+
+
+class Builder(Denoising):
     """Builds the workflow of one call.
 
     Args:
@@ -74,6 +87,7 @@ class Builder:
         self.request = request
         self.inputs: dict[str, Any] = {}
         self._image: Image | None = None
+        self._cut: _CutOut | None = None
         options: dict[str, Any] = {
             name: value
             for name in ("revision", "variant", "config")
@@ -93,17 +107,14 @@ class Builder:
         self.safety_checker: SafetyChecker | None = model.safety_checker
         self.depth_estimator: DepthEstimator | None = model.depth_estimator
         self.scheduler = self._scheduler(model.scheduler, takes_eta=takes_eta)
-        for adapter in setup.adapters:
-            patched = LoadLoRA(self.unet, adapter.file, self.text_encoder, scale=adapter.scale)
+        for adapter, scale, text_scale in setup.loras(request.lora_scale):
+            changes: dict[str, Any] = {} if adapter.is_strict else {"strict": False}
+            if text_scale != scale:
+                changes["text_scale"] = text_scale
+            patched = LoadLoRA(self.unet, adapter.file, self.text_encoder, scale=scale, **changes)
             self.unet, self.text_encoder = patched.unet, patched.text_encoder
         for file, token in setup.words:
             self.text_encoder = LoadTextualInversion(self.text_encoder, file, token=token)
-
-    def given(self, name: str, type: type | str, value: Any) -> Any:  # noqa: ANN401 - inputs
-        """Declare an input and give it this value; plain data is its default too."""
-        self.inputs[name] = value
-        is_plain = isinstance(value, str | int | float | list)
-        return Input(name, cast(Any, type), cast(Any, value) if is_plain else MISSING)
 
     def _scheduler(self, own: values.Scheduler, *, takes_eta: bool) -> values.Scheduler:
         eta = self.request.eta if takes_eta else None
@@ -294,7 +305,9 @@ class Builder:
         return (height, width) if height and width else default
 
     def image(self, size: tuple[int, int] | None) -> tuple[Image, int]:
-        """The picture that the caller gives, and how many there are."""
+        """The picture that the caller gives, or a part of it, and how many there are."""
+        if self.request.padding is not None:
+            return self._cut_out().part.image, 1
         made = image_of(cast(Any, self.request.image), size, self.spatial_factor)
         return self.given("image", Image, made), made.pixels.shape[0]
 
@@ -306,8 +319,18 @@ class Builder:
             return given, cast(Rng, rng), latents.shape[0]
         image, count = self.image(size)
         self._image = image
-        encoded = named("encoded", VAEEncode(self.vae, image, rng))
+        encoded = named("encoded", self._vae_encode(image, rng))
         return encoded.latents, encoded.rng, count
+
+    def _vae_encode(self, image: Image, rng: int | Rng) -> Encoded:
+        if self.setup.slices or self.setup.tiles:
+            return VAEEncodeTiled(self.vae, image, rng, tiles=self.setup.tiles)
+        return VAEEncode(self.vae, image, rng)
+
+    def _vae_decode(self, latents: Latents) -> Image:
+        if self.setup.slices or self.setup.tiles:
+            return VAEDecodeTiled(self.vae, latents, tiles=self.setup.tiles)
+        return VAEDecode(self.vae, latents)
 
     def latest_image(self) -> Image:
         """The caller's picture that was encoded.
@@ -320,13 +343,30 @@ class Builder:
         return self._image
 
     def mask(self, size: tuple[int, int]) -> Mask:
-        """The mask that the caller gives."""
+        """The mask that the caller gives, or a part of it."""
+        if self.request.padding is not None:
+            return named("mask", BinarizeMask(self._cut_out().part.mask))
         mask: Mask = self.given("mask_image", Mask, mask_of(cast(Any, self.request.mask), size))
         return mask
 
+    def _cut_out(self) -> _CutOut:
+        """The part of the picture around the mask, in full size."""
+        if self._cut is None:
+            request = self.request
+            image = self.given("image", Image, whole_picture(cast(Any, request.image)))
+            mask = self.given("mask_image", Mask, whole_mask(cast(Any, request.mask)))
+            height, width = self.picture_size()
+            padding = self.given("padding_mask_crop", int, request.padding)
+            options: dict[str, Any] = {}
+            if is_stretched_by_nearest(cast(Any, request.mask)):
+                options["mask_method"] = "nearest"
+            part = CropAroundMask(image, mask, width, height, padding, **options)
+            self._cut = _CutOut(image, mask, named("part", part))
+        return self._cut
+
     def blanked(self, image: Image, mask: Mask, rng: int | Rng) -> tuple[Latents, Rng]:
         """The latents of the picture without what is masked, and what to draw from next."""
-        kept = named("kept", VAEEncode(self.vae, MaskImage(image, mask), rng))
+        kept = named("kept", self._vae_encode(MaskImage(image, mask), rng))
         return kept.latents, kept.rng
 
     def inpaint_channels(self, mask: Mask, kept: Latents) -> Latents:
@@ -344,67 +384,7 @@ class Builder:
         image = self.given("depth_image", Image, whole)
         return DepthChannels(DepthEstimate(self.depth_estimator, image), latents)
 
-    # The loop and the end.
-
-    def denoised(
-        self,
-        schedule: Schedule,
-        sample: Latents,
-        rng: Rng,
-        *,
-        positive: Conditioning | None,
-        negative: Conditioning | None,
-        extra: Latents | None = None,
-        blend: tuple[Latents, Latents, Mask] | None = None,
-        callback: Node[..., Any] | None = None,
-    ) -> tuple[Latents, Rng]:
-        """The denoising loop.
-
-        Args:
-            schedule: The steps.
-            sample: Where to start.
-            rng: What stochastic schedulers draw from.
-            positive: The prompt; None for a UNet without text.
-            negative: The negative prompt.
-            extra: Channels beside the sample.
-            blend: A picture's latents, the noise and the mask, where it is kept by blending.
-            callback: A node that is called after each step.
-        """
-        with Loop(schedule, carry={"sample": sample, "history": None, "rng": rng}) as loop:
-            carry, step = loop.carry, loop.item
-            if positive is None or negative is None:
-                prediction = UNetPredict(self.unet, carry.sample, step)
-            else:
-                prediction = self._guided(carry.sample, step, positive, negative, extra)
-            moved = SchedulerStep(prediction, step, carry.sample, carry.history, carry.rng)
-            named("step", moved)
-            result = moved.sample
-            if blend is not None:
-                result = MaskedBlend(result, *blend, step)
-            if callback is not None:
-                called = callback(result, step, loop.index)
-                result = called.sample
-                loop.until(called.stop)
-            loop.next(sample=result, history=moved.history, rng=moved.rng)
-        named("denoise", loop)
-        return loop.outputs.sample, loop.outputs.rng
-
-    def _guided(
-        self,
-        sample: Latents,
-        step: Any,  # noqa: ANN401 - the item of a loop
-        positive: Conditioning,
-        negative: Conditioning,
-        extra: Latents | None,
-    ) -> values.Prediction:
-        scale: float = self.given("guidance_scale", float, float(self.request.guidance))
-        options: dict[str, Any] = {} if extra is None else {"extra": extra}
-        if self.setup.checkpoint.unet.guidance_width:
-            options["embedded_guidance"] = scale
-        uncond = named("uncond", UNetPredict(self.unet, sample, step, negative, **options))
-        cond = named("cond", UNetPredict(self.unet, sample, step, positive, **options))
-        rest: dict[str, Any] = {"rescale": self.request.rescale} if self.request.rescale else {}
-        return named("guided", Guidance(cond, uncond, scale, unet=self.unet, **rest))
+    # The end.
 
     def finish(self, sample: Latents, rng: Rng, *, is_pixels: bool = False) -> None:
         """Say what the graph gives: pictures, or latents, and where the streams stand."""
@@ -414,12 +394,19 @@ class Builder:
         if is_pixels:
             output(images=LatentsToImage(sample), rng=rng)
             return
-        image = named("image", VAEDecode(self.vae, sample))
+        image = named("image", self._vae_decode(sample))
         if self.setup.is_checked and self.setup.checkpoint.safety_checker is not None:
             checked = named("checked", SafetyCheck(self.safety_checker, image))
-            output(images=checked.image, unsafe=checked.unsafe, rng=rng)
+            output(images=self._pasted(checked.image), unsafe=checked.unsafe, rng=rng)
             return
-        output(images=image, rng=rng)
+        output(images=self._pasted(image), rng=rng)
+
+    def _pasted(self, image: Image) -> Image:
+        """What was painted, in its place where only a part was."""
+        if self._cut is None:
+            return image
+        cut = self._cut
+        return named("pasted", PasteArea(cut.whole, image, cut.mask, cut.part.area))
 
 
 def _framing(sizes: Sizes) -> dict[str, Any]:

@@ -70,6 +70,29 @@ def mask_of(masks: Pictures, size: tuple[int, int]) -> Mask:
     return Mask((values >= 0.5).float())
 
 
+def whole_picture(picture: Pictures) -> Image:
+    """A picture in its own size, to cut a part out of.
+
+    Raises:
+        ValueError: It is not one picture of PIL's.
+    """
+    return Image(from_pillow([_single("image", picture).convert("RGB")]))
+
+
+def whole_mask(mask: Pictures) -> Mask:
+    """A mask in its own size, with its greys.
+
+    Raises:
+        ValueError: It is not one picture of PIL's.
+    """
+    return Mask(from_pillow([_single("mask_image", mask).convert("L")]))
+
+
+def is_stretched_by_nearest(mask: Pictures) -> bool:
+    """Whether a mask has colours that cannot be mixed: Pillow stretches it without."""
+    return _single("mask_image", mask).mode in ("1", "P")
+
+
 def latents_of(pictures: Pictures, channels: int) -> torch.Tensor | None:
     """A tensor that a caller gives as a picture, where it is latents: it has as many channels."""
     import torch
@@ -114,6 +137,16 @@ def _is_pillow(picture: object) -> bool:
     import PIL.Image
 
     return isinstance(picture, PIL.Image.Image)
+
+
+def _single(name: str, picture: Pictures) -> PIL.Image.Image:
+    several = _listed(picture)
+    if len(several) != 1 or not _is_pillow(several[0]):
+        found = type(several[0]).__name__ if len(several) == 1 else f"{len(several)} pictures"
+        raise ValueError(
+            f"with padding_mask_crop, {name} must be one picture of PIL's, not {found}"
+        )
+    return cast("PIL.Image.Image", several[0])
 
 
 def _tensor(pictures: Sequence[Any], channels: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from graphdiff.engine.events import Event
 from graphdiff.pipelines.pictures import OutputType, check_output_type
@@ -64,10 +64,13 @@ class Request:
         rescale: How much of the contrast that guidance adds is taken back.
         eta: How much noise a step of DDIM draws anew.
         clip_skip: How many of the text encoder's last layers to leave out.
+        lora_scale: How strongly LoRAs are applied in this call.
         generator: What to draw from.
         latents: The noise itself.
         image: The picture to start from.
         mask: Where it is painted anew.
+        padding: How many pixels around the mask are cut out with it, to paint that part alone;
+            None for the whole picture.
         depth: Its depth.
         size: Height and width of the pictures.
         sizes: What SDXL is told.
@@ -77,6 +80,7 @@ class Request:
         output_type: In which form they are given.
         return_dict: Whether with names, or as a tuple.
         callback: Called after each step.
+        shown: Which tensors it is shown.
         on_event: Told what the engine does.
     """
 
@@ -99,10 +103,12 @@ class Request:
     rescale: float = 0.0
     eta: float = 0.0
     clip_skip: int | None = None
+    lora_scale: float = 1.0
     generator: torch.Generator | Sequence[torch.Generator] | None = None
     latents: torch.Tensor | None = None
     image: Pictures | None = None
     mask: Pictures | None = None
+    padding: int | None = None
     depth: torch.Tensor | None = None
     size: tuple[int | None, int | None] = (None, None)
     sizes: Sizes = field(default_factory=Sizes)
@@ -112,6 +118,7 @@ class Request:
     output_type: str = "pil"
     return_dict: bool = True
     callback: Callback | None = None
+    shown: tuple[str, ...] = ("latents",)
     on_event: Callable[[Event], None] | None = None
 
     @property
@@ -133,6 +140,22 @@ class Request:
         """How many pictures there will be."""
         return self.prompts * self.images_per_prompt
 
+    def check_numbers(self) -> None:
+        """Refuse counts and schedules that are none, by the names that callers know them by."""
+        own = self.timesteps is not None, self.sigmas is not None
+        if all(own):
+            raise ValueError("give either timesteps or sigmas, not both")
+        if not any(own) and (self.steps is None or self.steps < 1):
+            raise ValueError(f"num_inference_steps is {self.steps}, but it must be at least 1")
+        if self.images_per_prompt < 1:
+            raise ValueError(
+                f"num_images_per_prompt is {self.images_per_prompt}, but it must be at least 1"
+            )
+        if self.batch < 1:
+            raise ValueError(f"batch_size is {self.batch}, but it must be at least 1")
+        if self.padding is not None and self.padding < 0:
+            raise ValueError(f"padding_mask_crop is {self.padding}, but it must be at least 0")
+
     def check_text(self, *, alike: bool) -> None:
         """Refuse prompts that do not go together.
 
@@ -142,6 +165,8 @@ class Request:
         if (self.prompt is None) == (self.prompt_embeds is None):
             given = "both" if self.prompt is not None else "neither"
             raise ValueError(f"give either prompt or prompt_embeds; {given} were given")
+        for name in ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2"):
+            _check_text(name, getattr(self, name))
         if self.negative_prompt is not None and self.negative_prompt_embeds is not None:
             raise ValueError("give either negative_prompt or negative_prompt_embeds, not both")
         if self.prompt is None or self.negative_prompt is None:
@@ -161,3 +186,16 @@ class Request:
         """Refuse a strength that is none."""
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise ValueError(f"strength is {self.strength}, but it must be from 0 to 1")
+
+
+def _check_text(name: str, text: object) -> None:
+    several = cast("Sequence[object]", text if isinstance(text, list | tuple) else [text])
+    if not several:
+        raise ValueError(f"{name} is an empty list: give one text at least")
+    if text is None:
+        return
+    wrong = next((each for each in several if not isinstance(each, str)), None)
+    if wrong is not None:
+        raise TypeError(
+            f"{name} must be a text or a list of texts, but {type(wrong).__name__} is given"
+        )

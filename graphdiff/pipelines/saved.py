@@ -1,12 +1,8 @@
-"""A pipeline's parts and the folders that they lie in: found, shown, and written."""
+"""A checkpoint of a pipeline: where it lies, what it says, and its parts as objects."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-import weakref
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +10,22 @@ from typing import TYPE_CHECKING, Any
 from graphdiff.checkpoints import hub
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Checkpoint
-from graphdiff.checkpoints.open import locate, open_checkpoint, open_controlnet, open_unet, open_vae
+from graphdiff.checkpoints.open import (
+    locate,
+    open_checkpoint,
+    open_controlnet,
+    open_lora,
+    open_textual_inversion,
+    open_unet,
+    open_vae,
+)
+from graphdiff.pipelines.written import FeatureExtractor, Origin, remember
 
 if TYPE_CHECKING:
     from graphdiff.checkpoints.pool import WeightsPool
     from graphdiff.pipelines.setup import Setup
 
 INDEX = "model_index.json"
-_TRANSFORMERS = ("text_encoder", "tokenizer", "feature_extractor", "depth_estimator", "image")
-_folders: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
 
 
 def located(
@@ -70,44 +73,72 @@ def read_index(checkpoint: Checkpoint) -> dict[str, Any]:
     return found
 
 
+def own_controlnets(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The folders of the ControlNets that a checkpoint brings along."""
+    path = locate(checkpoint.name)
+    found = [path / "controlnet", *sorted(path.glob("controlnet_[0-9]*"))]
+    return tuple(str(each.absolute()) for each in found if (each / "config.json").is_file())
+
+
 def component(setup: Setup, name: str, device: str, dtype: str) -> Any:  # noqa: ANN401 - any part
-    """A pipeline's model or tokenizer, as an object; None where it has none."""
+    """A pipeline's model or tokenizer, as an object, with the LoRAs and words that it runs with.
+
+    None where the pipeline has none.
+    """
+    form: dict[str, Any] = {"dtype": dtype, "device": device}
     plain = _plain_pool()
-    if name in setup.replaced:
-        opened = open_vae if name == "vae" else open_unet
-        return plain.module(opened(setup.replaced[name], device=device, dtype=dtype))
     if name == "controlnet":
-        return [
-            plain.module(open_controlnet(folder, device=device, dtype=dtype))
-            for folder in setup.controlnets
-        ]
-    if name == "safety_checker" and not setup.is_checked:
-        return None
+        nets = [plain.module(open_controlnet(folder, **form)) for folder in setup.controlnets]
+        return nets[0] if len(nets) == 1 else nets or None
+    if name == "vae" and name in setup.replaced:
+        return remember(plain.module(open_vae(setup.replaced[name], **form)))
     checkpoint = open_checkpoint(
         setup.checkpoint.name,
-        dtype=dtype,
-        device=device,
         revision=setup.revision,
         variant=setup.variant,
         config=setup.config,
+        **form,
     )
     if name.startswith(("text_encoder", "tokenizer")):
-        if checkpoint.text_encoder is None:
-            return None
-        names = [key for key in ("text_encoder", "text_encoder_2") if _has(checkpoint, key)]
-        part = name.replace("tokenizer", "text_encoder")
-        if part not in names:
-            return None
-        loaded = plain.module(checkpoint.text_encoder)[names.index(part)]
-        return loaded.tokenizer if name.startswith("tokenizer") else loaded.model
-    handles = {
-        "unet": checkpoint.unet,
-        "vae": checkpoint.vae,
-        "safety_checker": checkpoint.safety_checker,
-        "depth_estimator": checkpoint.depth_estimator,
-    }
-    handle = handles.get(name)
-    return None if handle is None else plain.module(handle)
+        return _text_part(setup, checkpoint, name)
+    if name == "unet":
+        unet = (
+            open_unet(setup.replaced[name], **form) if name in setup.replaced else checkpoint.unet
+        )
+        changes = [(lora, scale) for lora, scale, _ in setup.loras() if scale]
+        loras = [open_lora(a.file, scale=scale, strict=a.is_strict) for a, scale in changes]
+        return remember(plain.module(unet.patched(*loras) if loras else unet))
+    if name == "vae":
+        return None if checkpoint.vae is None else remember(plain.module(checkpoint.vae))
+    seers = {"depth_estimator": checkpoint.depth_estimator}
+    if setup.is_checked:
+        seers["safety_checker"] = checkpoint.safety_checker  # type: ignore[assignment]
+    if name == "feature_extractor":
+        given = next((seer for seer in seers.values() if seer is not None), None)
+        return None if given is None else FeatureExtractor(given.processor)
+    seer = seers.get(name)
+    return None if seer is None else remember(plain.module(seer), Origin(seer.weights, seer.config))
+
+
+def _text_part(setup: Setup, checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401 - any part
+    encoders = checkpoint.text_encoder
+    names = [key for key in ("text_encoder", "text_encoder_2") if _has(checkpoint, key)]
+    part = name.replace("tokenizer", "text_encoder")
+    if encoders is None or part not in names:
+        return None
+    place = names.index(part)
+    changes = [(lora, scale) for lora, _, scale in setup.loras() if scale]
+    loras = [open_lora(a.file, scale=scale, strict=a.is_strict) for a, scale in changes]
+    words = [open_textual_inversion(file, token=token) for file, token in setup.words]
+    if loras or words:
+        encoders = encoders.patched(*loras, *words)
+    loaded = _plain_pool().module(encoders)[place]
+    if name == part:
+        return remember(loaded.model)
+    added = tuple(token for word in loaded.words for token in word.tokens)
+    return remember(
+        loaded.tokenizer, Origin(tokenizer=encoders.encoders[place].tokenizer, added=added)
+    )
 
 
 @cache
@@ -121,75 +152,3 @@ def _plain_pool() -> WeightsPool:
 def _has(checkpoint: Checkpoint, part: str) -> bool:
     entry = read_index(checkpoint).get(part)
     return isinstance(entry, list) and entry[1] is not None
-
-
-def component_folder(component: object) -> str:
-    """The folder of a component: it is one already, or the component is written to one.
-
-    Raises:
-        TypeError: It is neither a folder nor something that can be written.
-    """
-    if isinstance(component, str | Path):
-        return str(component)
-    write = getattr(component, "save_pretrained", None)
-    if write is None:
-        raise TypeError(
-            "a component is a folder, or what from_pretrained gives, not "
-            f"{type(component).__name__}"
-        )
-    folder = _folders.get(component)
-    if folder is None:
-        folder = _folders[component] = _folder_for(component)
-        write(folder)
-    return folder
-
-
-def pipeline_folder(name: str, components: Mapping[str, Any]) -> str:
-    """Write a pipeline made of components to a folder, which lasts as long as the first of them.
-
-    Raises:
-        TypeError: There are none, or one cannot be written.
-    """
-    models = {key: value for key, value in components.items() if hasattr(value, "save_pretrained")}
-    if not models:
-        raise TypeError(
-            f"{name}(...) takes a pipeline's components; a checkpoint is loaded with "
-            f"{name}.from_pretrained(...)"
-        )
-    folder = _folder_for(next(iter(models.values())))
-    index: dict[str, Any] = {"_class_name": name}
-    for key, value in components.items():
-        if key in models or value is None:
-            library = "transformers" if key.startswith(_TRANSFORMERS) else "diffusers"
-            index[key] = [None, None] if value is None else [library, type(value).__name__]
-        else:
-            index[key] = value
-    save(Path(folder), index, models)
-    return folder
-
-
-def _folder_for(owner: object) -> str:
-    """A new folder that lasts as long as an object."""
-    folder = tempfile.mkdtemp(prefix="graphdiff-")
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def save(folder: Path, index: Mapping[str, Any], components: Mapping[str, Any]) -> None:
-    """Write components and the model_index.json that lists them.
-
-    Args:
-        folder: Where to.
-        index: What model_index.json says.
-        components: What is written, each into a folder of its own.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, part in components.items():
-        if part is None:
-            continue
-        write = getattr(part, "save_pretrained", None)
-        if write is None:
-            raise TypeError(f"the {name}, a {type(part).__name__}, cannot be written")
-        write(str(folder / name))
-    text = json.dumps(dict(index), indent=2, sort_keys=True) + "\n"
-    (folder / INDEX).write_text(text, encoding="utf-8")

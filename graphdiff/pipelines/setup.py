@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphdiff.checkpoints.handles import Checkpoint
@@ -11,11 +11,50 @@ from graphdiff.checkpoints.handles import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA that a pipeline has: its file and how strongly it is applied."""
+    """A LoRA that a pipeline has: its file and how strongly it is applied.
+
+    Args:
+        name: What it is called.
+        file: Where it lies.
+        scale: How strongly it changes the UNet.
+        text_scale: How strongly it changes the text encoders; as the UNet where None.
+        is_active: Whether it is applied.
+        is_strict: Whether keys that fit nothing are an error, or a warning.
+        fused: By how much more it is applied to the UNet, and to the text encoders, once it was
+            fused; None for a part that was not.
+    """
 
     name: str
     file: str
     scale: float = 1.0
+    text_scale: float | None = None
+    is_active: bool = True
+    is_strict: bool = True
+    fused: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether some part of it stays when LoRAs are taken out."""
+        return self.fused != (None, None)
+
+    def scales(self, of_call: float) -> tuple[float, float]:
+        """How strongly it changes the UNet and the text encoders.
+
+        Args:
+            of_call: How strongly a call wants LoRAs; it does not reach what is fused.
+        """
+        scales = self.scale, self.scale if self.text_scale is None else self.text_scale
+        free = of_call if self.is_active else 0.0
+        unet, text = (
+            scale * (free if fused is None else fused)
+            for scale, fused in zip(scales, self.fused, strict=True)
+        )
+        return unet, text
+
+    def baked(self) -> Adapter:
+        """What remains of it when LoRAs are taken out: what is fused."""
+        unet, text = replace(self, is_active=False).scales(0.0)
+        return Adapter("", self.file, unet, text, is_strict=self.is_strict, fused=(1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +70,11 @@ class Setup:
         replaced: Folders of models that replace the checkpoint's, by component.
         controlnets: Folders of ControlNets.
         adapters: LoRAs.
+        is_adapted: Whether LoRAs that are not fused are applied.
         words: Files of new words, and the words.
         is_checked: Whether pictures go through the safety checker.
+        slices: Whether the VAE works on one picture of a batch at a time.
+        tiles: Whether the VAE works on tiles of large pictures.
     """
 
     checkpoint: Checkpoint
@@ -43,5 +85,14 @@ class Setup:
     replaced: Mapping[str, str] = field(default_factory=dict[str, str])
     controlnets: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
-    words: tuple[tuple[str, str | None], ...] = ()
+    is_adapted: bool = True
+    words: tuple[tuple[str, str], ...] = ()
     is_checked: bool = True
+    slices: bool = False
+    tiles: bool = False
+
+    def loras(self, of_call: float = 1.0) -> list[tuple[Adapter, float, float]]:
+        """The LoRAs that change something, and how strongly, for the UNet and the encoders."""
+        scale = of_call if self.is_adapted else 0.0
+        rows = [(each, *each.scales(scale)) for each in self.adapters]
+        return [row for row in rows if row[1] or row[2]]

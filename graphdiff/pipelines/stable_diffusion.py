@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphdiff.checkpoints.handles import Family
 from graphdiff.engine.events import Event
-from graphdiff.pipelines.base import DiffusionPipeline, StableDiffusionPipelineOutput
+from graphdiff.pipelines.adapters import lora_scale
+from graphdiff.pipelines.base import DiffusionPipeline, placed
 from graphdiff.pipelines.callback import Step
+from graphdiff.pipelines.outputs import StableDiffusionPipelineOutput
 from graphdiff.pipelines.request import Callback, Request
 from graphdiff.pipelines.tasks import (
     build_depth_to_image,
     build_image_to_image,
     build_inpainting,
     build_text_to_image,
-    callback_inputs,
     steering,
 )
 
@@ -32,6 +33,48 @@ OnEvent = Callable[[Event], None]
 class _StableDiffusion(DiffusionPipeline):
     output_class: ClassVar[Any] = StableDiffusionPipelineOutput
     families: ClassVar[tuple[Family, ...]] = ("sd1", "sd2")
+
+    def encode_prompt(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        device: torch.device | str | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: str | Sequence[str] | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        lora_scale: float | None = None,
+        clip_skip: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Encode prompts, to be changed or kept and given to a call.
+
+        Args:
+            prompt: What to draw.
+            device: Where the vectors are to be; where the pipeline computes where None.
+            num_images_per_prompt: How many rows each prompt becomes.
+            do_classifier_free_guidance: Whether the negative prompt is encoded, too.
+            negative_prompt: What to stay away from.
+            prompt_embeds: The prompt encoded already.
+            negative_prompt_embeds: The negative prompt encoded already.
+            lora_scale: How strongly LoRAs are applied.
+            clip_skip: How many of the text encoder's last layers to leave out.
+
+        Returns:
+            The prompt's vectors, (pictures, tokens, width), and the negative prompt's; None for
+            the latter without guidance.
+        """
+        request = Request(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            images_per_prompt=num_images_per_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            lora_scale=1.0 if lora_scale is None else lora_scale,
+            clip_skip=clip_skip,
+        )
+        rows = self._encode(request, is_guided=do_classifier_free_guidance)
+        (positive, _), (negative, _) = placed(rows, device)
+        return positive, negative
 
 
 class StableDiffusionPipeline(_StableDiffusion):
@@ -61,6 +104,7 @@ class StableDiffusionPipeline(_StableDiffusion):
         negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         guidance_rescale: float = 0.0,
         clip_skip: int | None = None,
         callback_on_step_end: Callback | None = None,
@@ -87,14 +131,15 @@ class StableDiffusionPipeline(_StableDiffusion):
             negative_prompt_embeds: The negative prompt encoded.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             guidance_rescale: How much of the contrast that guidance adds is taken back, 0 to 1.
             clip_skip: How many of the text encoder's last layers to leave out.
             callback_on_step_end: Called after each step with the pipeline, the step's number, its
                 timestep and a map of tensors; what it gives back replaces them.
-            callback_on_step_end_tensor_inputs: What is in that map; only latents can be.
+            callback_on_step_end_tensor_inputs: What is in that map: latents, prompt_embeds,
+                negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
@@ -112,9 +157,11 @@ class StableDiffusionPipeline(_StableDiffusion):
                 negative_prompt_embeds=negative_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 rescale=guidance_rescale,
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 on_event=on_event,
             )
         )
@@ -143,6 +190,7 @@ class StableDiffusionImg2ImgPipeline(_StableDiffusion):
         negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         clip_skip: int | None = None,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -170,12 +218,13 @@ class StableDiffusionImg2ImgPipeline(_StableDiffusion):
             negative_prompt_embeds: The negative prompt encoded.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             clip_skip: How many of the text encoder's last layers to leave out.
             callback_on_step_end: Called after each step.
-            callback_on_step_end_tensor_inputs: What it is given; only latents can be.
+            callback_on_step_end_tensor_inputs: What it is given: latents, prompt_embeds,
+                negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
@@ -193,8 +242,10 @@ class StableDiffusionImg2ImgPipeline(_StableDiffusion):
                 negative_prompt_embeds=negative_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 on_event=on_event,
             )
         )
@@ -213,6 +264,7 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
         mask_image: Pictures | None = None,
         height: int | None = None,
         width: int | None = None,
+        padding_mask_crop: int | None = None,
         strength: float = 1.0,
         num_inference_steps: int = 50,
         timesteps: Sequence[float] | None = None,
@@ -227,6 +279,7 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
         negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         clip_skip: int | None = None,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -243,6 +296,8 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
             mask_image: White where it is painted anew, black where it is kept.
             height: Height in pixels, to which the picture is brought.
             width: Width in pixels.
+            padding_mask_crop: How many pixels around the mask are cut out with it: only that part
+                is brought to the size, painted, and pasted back. The whole picture where None.
             strength: How much the painted part may differ from what was there, 0 to 1.
             num_inference_steps: How many steps a whole run has.
             timesteps: Timesteps to visit instead.
@@ -257,17 +312,19 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
             negative_prompt_embeds: The negative prompt encoded.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             clip_skip: How many of the text encoder's last layers to leave out.
             callback_on_step_end: Called after each step.
-            callback_on_step_end_tensor_inputs: What it is given; only latents can be.
+            callback_on_step_end_tensor_inputs: What it is given: latents, prompt_embeds,
+                negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
                 image=image,
                 mask=mask_image,
+                padding=padding_mask_crop,
                 size=(height, width),
                 strength=strength,
                 steps=num_inference_steps,
@@ -283,8 +340,10 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
                 negative_prompt_embeds=negative_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 on_event=on_event,
             )
         )
@@ -312,6 +371,7 @@ class StableDiffusionDepth2ImgPipeline(_StableDiffusion):
         negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         clip_skip: int | None = None,
         callback_on_step_end: Callback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -337,12 +397,13 @@ class StableDiffusionDepth2ImgPipeline(_StableDiffusion):
             negative_prompt_embeds: The negative prompt encoded.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             clip_skip: How many of the text encoder's last layers to leave out.
             callback_on_step_end: Called after each step.
-            callback_on_step_end_tensor_inputs: What it is given; only latents can be.
+            callback_on_step_end_tensor_inputs: What it is given: latents, prompt_embeds,
+                negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
@@ -359,8 +420,10 @@ class StableDiffusionDepth2ImgPipeline(_StableDiffusion):
                 negative_prompt_embeds=negative_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 on_event=on_event,
             )
         )
@@ -391,6 +454,7 @@ class StableDiffusionControlNetPipeline(_StableDiffusion):
         negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         controlnet_conditioning_scale: float | Sequence[float] = 1.0,
         guess_mode: bool = False,
         control_guidance_start: float | Sequence[float] = 0.0,
@@ -423,16 +487,17 @@ class StableDiffusionControlNetPipeline(_StableDiffusion):
             negative_prompt_embeds: The negative prompt encoded.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             controlnet_conditioning_scale: How strongly it steers; with several, one for each.
             guess_mode: Whether the ControlNet does without the prompt's help.
             control_guidance_start: From which share of the steps on it steers.
             control_guidance_end: Up to which share of the steps it steers.
             clip_skip: How many of the text encoder's last layers to leave out.
             callback_on_step_end: Called after each step.
-            callback_on_step_end_tensor_inputs: What it is given; only latents can be.
+            callback_on_step_end_tensor_inputs: What it is given: latents, prompt_embeds,
+                negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         steers, size = steering(
             self._setup,
             image,
@@ -460,8 +525,10 @@ class StableDiffusionControlNetPipeline(_StableDiffusion):
                 negative_prompt_embeds=negative_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 on_event=on_event,
             )
         )

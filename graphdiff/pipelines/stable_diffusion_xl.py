@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphdiff.checkpoints.handles import Family
 from graphdiff.engine.events import Event
-from graphdiff.pipelines.base import DiffusionPipeline
+from graphdiff.pipelines.adapters import lora_scale
+from graphdiff.pipelines.base import DiffusionPipeline, placed
 from graphdiff.pipelines.callback import Step
 from graphdiff.pipelines.request import Callback, Request, Size, Sizes, Text
 from graphdiff.pipelines.tasks import (
     build_image_to_image,
     build_inpainting,
     build_text_to_image,
-    callback_inputs,
     steering,
 )
 
@@ -30,6 +30,60 @@ OnEvent = Callable[[Event], None]
 
 class _StableDiffusionXL(DiffusionPipeline):
     families: ClassVar[tuple[Family, ...]] = ("sdxl", "sdxl-refiner")
+
+    def encode_prompt(
+        self,
+        prompt: Text = None,
+        prompt_2: Text = None,
+        device: torch.device | str | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: Text = None,
+        negative_prompt_2: Text = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        pooled_prompt_embeds: torch.Tensor | None = None,
+        negative_pooled_prompt_embeds: torch.Tensor | None = None,
+        lora_scale: float | None = None,
+        clip_skip: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+        """Encode prompts, to be changed or kept and given to a call.
+
+        Args:
+            prompt: What to draw.
+            prompt_2: The same for the second text encoder; `prompt` where None.
+            device: Where the vectors are to be; where the pipeline computes where None.
+            num_images_per_prompt: How many rows each prompt becomes.
+            do_classifier_free_guidance: Whether the negative prompt is encoded, too.
+            negative_prompt: What to stay away from.
+            negative_prompt_2: The same for the second text encoder.
+            prompt_embeds: The prompt encoded already.
+            negative_prompt_embeds: The negative prompt encoded already.
+            pooled_prompt_embeds: Its pooled vectors.
+            negative_pooled_prompt_embeds: Those of the negative prompt.
+            lora_scale: How strongly LoRAs are applied.
+            clip_skip: How many of the text encoders' last layers to leave out.
+
+        Returns:
+            The prompt's vectors, (pictures, tokens, width), the negative prompt's, and the pooled
+            vectors, (pictures, width), of both; None for the negative ones without guidance.
+        """
+        request = Request(
+            prompt=prompt,
+            prompt_2=prompt_2,
+            negative_prompt=negative_prompt,
+            negative_prompt_2=negative_prompt_2,
+            images_per_prompt=num_images_per_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            pooled_prompt_embeds=pooled_prompt_embeds,
+            negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
+            lora_scale=1.0 if lora_scale is None else lora_scale,
+            clip_skip=clip_skip,
+        )
+        rows = self._encode(request, is_guided=do_classifier_free_guidance)
+        (positive, pooled), (negative, negative_pooled) = placed(rows, device)
+        return positive, negative, pooled, negative_pooled
 
 
 class StableDiffusionXLPipeline(_StableDiffusionXL):
@@ -64,6 +118,7 @@ class StableDiffusionXLPipeline(_StableDiffusionXL):
         negative_pooled_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         guidance_rescale: float = 0.0,
         original_size: Size | None = None,
         crops_coords_top_left: Size = (0, 0),
@@ -101,6 +156,7 @@ class StableDiffusionXLPipeline(_StableDiffusionXL):
             negative_pooled_prompt_embeds: Those of the negative prompt.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             guidance_rescale: How much of the contrast that guidance adds is taken back, 0 to 1.
             original_size: Height and width that the picture is to seem to come from.
             crops_coords_top_left: How much it is to seem cut off at the top and at the left.
@@ -111,10 +167,10 @@ class StableDiffusionXLPipeline(_StableDiffusionXL):
             clip_skip: How many of the text encoders' last layers to leave out.
             callback_on_step_end: Called after each step with the pipeline, the step's number, its
                 timestep and a map of tensors; what it gives back replaces them.
-            callback_on_step_end_tensor_inputs: What is in that map; only latents can be.
+            callback_on_step_end_tensor_inputs: What is in that map: latents, prompt_embeds,
+                negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
@@ -137,9 +193,11 @@ class StableDiffusionXLPipeline(_StableDiffusionXL):
                 negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 rescale=guidance_rescale,
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 sizes=Sizes(original_size, crops_coords_top_left, target_size),
                 negative_sizes=_negative_sizes(
                     (original_size, crops_coords_top_left, target_size),
@@ -179,6 +237,7 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
         negative_pooled_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         guidance_rescale: float = 0.0,
         original_size: Size | None = None,
         crops_coords_top_left: Size = (0, 0),
@@ -219,6 +278,7 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
             negative_pooled_prompt_embeds: Those of the negative prompt.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             guidance_rescale: How much of the contrast that guidance adds is taken back, 0 to 1.
             original_size: Height and width that the picture is to seem to come from.
             crops_coords_top_left: How much it is to seem cut off at the top and at the left.
@@ -231,10 +291,10 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
             clip_skip: How many of the text encoders' last layers to leave out.
             callback_on_step_end: Called after each step with the pipeline, the step's number, its
                 timestep and a map of tensors; what it gives back replaces them.
-            callback_on_step_end_tensor_inputs: What is in that map; only latents can be.
+            callback_on_step_end_tensor_inputs: What is in that map: latents, prompt_embeds,
+                negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
@@ -258,9 +318,11 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
                 negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 rescale=guidance_rescale,
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 sizes=Sizes(original_size, crops_coords_top_left, target_size, aesthetic_score),
                 negative_sizes=_negative_sizes(
                     (original_size, crops_coords_top_left, target_size),
@@ -286,6 +348,7 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
         mask_image: Pictures | None = None,
         height: int | None = None,
         width: int | None = None,
+        padding_mask_crop: int | None = None,
         strength: float = 0.9999,
         num_inference_steps: int = 50,
         timesteps: Sequence[float] | None = None,
@@ -303,6 +366,7 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
         negative_pooled_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         guidance_rescale: float = 0.0,
         original_size: Size | None = None,
         crops_coords_top_left: Size = (0, 0),
@@ -327,6 +391,8 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
             mask_image: White where it is painted anew, black where it is kept.
             height: Height in pixels; the checkpoint's own where None.
             width: Width in pixels; the checkpoint's own where None.
+            padding_mask_crop: How many pixels around the mask are cut out with it: only that part
+                is brought to the size, painted, and pasted back. The whole picture where None.
             strength: How much to change, 0 to 1: the share of the steps that is taken.
             num_inference_steps: How many denoising steps a whole run has.
             timesteps: Timesteps to visit instead, from high to low.
@@ -344,6 +410,7 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
             negative_pooled_prompt_embeds: Those of the negative prompt.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             guidance_rescale: How much of the contrast that guidance adds is taken back, 0 to 1.
             original_size: Height and width that the picture is to seem to come from.
             crops_coords_top_left: How much it is to seem cut off at the top and at the left.
@@ -356,16 +423,17 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
             clip_skip: How many of the text encoders' last layers to leave out.
             callback_on_step_end: Called after each step with the pipeline, the step's number, its
                 timestep and a map of tensors; what it gives back replaces them.
-            callback_on_step_end_tensor_inputs: What is in that map; only latents can be.
+            callback_on_step_end_tensor_inputs: What is in that map: latents, prompt_embeds,
+                negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         return self._run(
             Request(
                 prompt=prompt,
                 prompt_2=prompt_2,
                 image=image,
                 mask=mask_image,
+                padding=padding_mask_crop,
                 size=(height, width),
                 strength=strength,
                 steps=num_inference_steps,
@@ -384,9 +452,11 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
                 negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 rescale=guidance_rescale,
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 sizes=Sizes(original_size, crops_coords_top_left, target_size, aesthetic_score),
                 negative_sizes=_negative_sizes(
                     (original_size, crops_coords_top_left, target_size),
@@ -428,6 +498,7 @@ class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
         negative_pooled_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         controlnet_conditioning_scale: float | Sequence[float] = 1.0,
         guess_mode: bool = False,
         control_guidance_start: float | Sequence[float] = 0.0,
@@ -469,6 +540,7 @@ class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
             negative_pooled_prompt_embeds: Those of the negative prompt.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to give an output with names, or a tuple.
+            cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
             controlnet_conditioning_scale: How strongly it steers; with several, one for each.
             guess_mode: Whether the ControlNet does without the prompt's help.
             control_guidance_start: From which share of the steps on it steers.
@@ -482,10 +554,10 @@ class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
             clip_skip: How many of the text encoders' last layers to leave out.
             callback_on_step_end: Called after each step with the pipeline, the step's number, its
                 timestep and a map of tensors; what it gives back replaces them.
-            callback_on_step_end_tensor_inputs: What is in that map; only latents can be.
+            callback_on_step_end_tensor_inputs: What is in that map: latents, prompt_embeds,
+                negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        callback_inputs(callback_on_step_end_tensor_inputs)
         steers, size = steering(
             self._setup,
             image,
@@ -518,8 +590,10 @@ class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
                 negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
                 output_type=output_type,
                 return_dict=return_dict,
+                lora_scale=lora_scale(cross_attention_kwargs),
                 clip_skip=clip_skip,
                 callback=callback_on_step_end,
+                shown=tuple(callback_on_step_end_tensor_inputs),
                 sizes=Sizes(original_size, crops_coords_top_left, target_size),
                 negative_sizes=_negative_sizes(
                     (original_size, crops_coords_top_left, target_size),

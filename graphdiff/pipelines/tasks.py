@@ -61,6 +61,11 @@ def build_inpainting(builder: Builder, callback: Node[..., Any] | None) -> None:
     _check_image(builder, "image")
     if request.mask is None:
         raise ValueError("mask_image is missing: white where the picture is painted anew")
+    if request.padding is not None and request.form == "latent":
+        raise ValueError(
+            "padding_mask_crop pastes what is painted into the picture, so output_type must be "
+            "pil, np or pt, not latent"
+        )
     size = builder.picture_size()
     positive, negative = builder.positive(), builder.negative()
     schedule = builder.schedule(has_image=True)
@@ -161,15 +166,6 @@ def steering(
         Steering(images, rows[0], rows[1], rows[2], guess),
         (height or own[0], width or own[1]),
     )
-
-
-def callback_inputs(names: Sequence[str]) -> None:
-    """Refuse tensors that callbacks are not given."""
-    strange = [name for name in names if name != "latents"]
-    if strange:
-        raise ValueError(
-            f"callback_on_step_end_tensor_inputs has {', '.join(strange)}: only latents are given"
-        )
 
 
 def _named(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import graphdiff
 from graphdiff.engine.events import NodeCached, NodeFailed, NodeFinished, NodeStarted
@@ -128,38 +127,6 @@ def test_settings_of_a_swapped_scheduler_count(folder: Path, checkpoint: Any) ->
     assert found < TOLERANCE
 
 
-def test_a_callback_sees_and_changes_the_latents_of_each_step(
-    folder: Path, checkpoint: Any
-) -> None:
-    _, made = checkpoint("stable_diffusion")
-    oracle = oracle_of(folder, made, "StableDiffusionPipeline")
-    seen: list[tuple[int, float]] = []
-
-    def damp(pipeline: Any, i: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        seen.append((i, float(timestep)))
-        return {"latents": tensors["latents"] * 0.9}
-
-    found = difference(
-        oracle, folder, "StableDiffusionPipeline", prompt="a cat", callback_on_step_end=damp
-    )
-    assert found < TOLERANCE
-    half = len(seen) // 2
-    assert seen[:half] == seen[half:]
-    assert [i for i, _ in seen[:half]] == list(range(half))
-
-
-def test_a_callback_can_end_the_loop(pipeline: Any) -> None:
-    steps: list[int] = []
-
-    def stop(pipeline: Any, i: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        steps.append(i)
-        pipeline.interrupt = i == 1
-        return tensors
-
-    pipeline("a cat", num_inference_steps=6, callback_on_step_end=stop)
-    assert steps == [0, 1]
-
-
 @pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
 def test_pictures_come_in_the_form_asked_for(pipeline: Any, form: str) -> None:
     images = pipeline("a cat", num_inference_steps=1, output_type=form).images
@@ -187,57 +154,6 @@ def test_its_components_are_models_and_a_tokenizer(pipeline: Any) -> None:
         _ = pipeline.transformer
 
 
-def test_components_make_a_pipeline(pipeline: Any, folder: Path) -> None:
-    wanted = pipeline("a cat", generator=generator(), **FAST).images
-    names = ("unet", "vae", "text_encoder", "scheduler")
-    tokenizer = {"tokenizer": pipeline.tokenizer}
-    if not hasattr(pipeline.tokenizer, "save_pretrained"):
-        from transformers import CLIPTokenizer
-
-        tokenizer = {"tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer")}
-    parts = {name: getattr(pipeline, name) for name in names} | tokenizer
-    made = graphdiff.StableDiffusionPipeline(**parts)
-    found = made("a cat", generator=generator(), **FAST).images
-    assert np.abs(found - wanted).max() < TOLERANCE
-
-
-def test_a_model_is_replaced_by_another(folder: Path) -> None:
-    vae = graphdiff.AutoencoderKL.from_pretrained(folder, subfolder="vae")
-    with torch.no_grad():
-        vae.decoder.conv_out.bias.add_(0.3)
-    plain = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
-    other = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False, vae=vae)
-    before = plain("a cat", generator=generator(), **FAST).images
-    after = other("a cat", generator=generator(), **FAST).images
-    assert (after - before).mean() == pytest.approx(0.15, abs=0.05)
-
-
-def test_loras_are_put_in_scaled_and_taken_out(pipeline: Any, tmp_path: Path) -> None:
-    module = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
-    width = pipeline.unet.state_dict()[f"{module}.weight"].shape
-    rng = generator(9)
-    tensors = {
-        f"unet.{module}.lora_A.weight": torch.randn(2, width[1], generator=rng),
-        f"unet.{module}.lora_B.weight": torch.randn(width[0], 2, generator=rng),
-    }
-    save_file(tensors, tmp_path / "style.safetensors")
-
-    def draw() -> Any:
-        return pipeline("a cat", generator=generator(), **FAST).images
-
-    plain = draw()
-    pipeline.load_lora_weights(tmp_path, weight_name="style.safetensors", adapter_name="style")
-    whole = draw()
-    pipeline.set_adapters("style", 0.25)
-    part = draw()
-    pipeline.unload_lora_weights()
-    assert np.array_equal(draw(), plain)
-    assert np.abs(whole - plain).max() > np.abs(part - plain).max() > 1e-4
-    assert load_file(tmp_path / "style.safetensors").keys() == tensors.keys()
-    with pytest.raises(ValueError, match="no adapter other; there are none"):
-        pipeline.set_adapters("other")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -247,11 +163,18 @@ def test_loras_are_put_in_scaled_and_taken_out(pipeline: Any, tmp_path: Path) ->
         ({"prompt": "a", "output_type": "jpg"}, "output_type is 'jpg', not one of pil"),
         ({"prompt": ["a", "b", "c"], "generator": [generator(), generator()]}, "2 generators"),
         (
-            {"prompt": "a", "callback_on_step_end_tensor_inputs": ["prompt_embeds"]},
-            "only latents are given",
+            {"prompt": "a", "callback_on_step_end_tensor_inputs": ["masked_image_latents"]},
+            "a callback is shown latents, prompt_embeds",
         ),
         ({"prompt": "a", "ip_adapter_image": 1}, "unexpected keyword argument"),
         ({"prompt": "a", "height": 50}, "height is 50 pixels"),
+        ({"prompt": 5}, "prompt must be a text or a list of texts, but int"),
+        ({"prompt": []}, "prompt is an empty list"),
+        ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps is 0"),
+        ({"prompt": "a", "num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
+        ({"prompt": "a", "timesteps": [5], "sigmas": [1.0]}, "either timesteps or sigmas"),
+        ({"prompt": "a", "timesteps": [9, 5]}, "PNDMScheduler takes no timesteps of your own"),
+        ({"prompt": "a", "cross_attention_kwargs": {"gligen": 1}}, "has gligen: only scale"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -266,6 +189,9 @@ def test_what_cannot_be_done_is_said(
     [
         ({"use_safetensors": False}, "graphdiff models convert"),
         ({"transformer": "x"}, "takes no 'transformer'"),
+        ({"device_map": "auto"}, "say where to compute with"),
+        ({"custom_pipeline": "lpw"}, "write a workflow file"),
+        ({"safety_checker": lambda images: images}, "can only be left out, with None"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(folder: Path, options: dict[str, Any], message: str) -> None:
@@ -278,8 +204,31 @@ def test_to_says_where_and_in_what_to_compute(pipeline: Any) -> None:
     assert pipeline.dtype == torch.bfloat16
     assert pipeline.unet.dtype == torch.bfloat16
     assert np.isfinite(pipeline("a cat", **FAST).images).all()
+    assert pipeline.to(device="cpu", dtype="float32").dtype == torch.float32
     with pytest.raises(ValueError, match="a device or a dtype"):
         pipeline.to("fast")
+
+
+def test_options_that_ask_for_what_is_so_anyway_are_taken(folder: Path) -> None:
+    options = {"low_cpu_mem_usage": True, "use_safetensors": None, "device_map": None}
+    pipeline = graphdiff.DiffusionPipeline.from_pretrained(folder, **options)
+    assert type(pipeline) is graphdiff.StableDiffusionPipeline
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("enable_sequential_cpu_offload", "enable_model_cpu_offload"),
+        ("load_ip_adapter", "no IP-Adapters"),
+        ("enable_freeu", "no FreeU"),
+    ],
+)
+def test_a_method_that_there_is_not_says_what_there_is(
+    pipeline: Any, method: str, message: str
+) -> None:
+    assert not hasattr(pipeline, method)
+    with pytest.raises(AttributeError, match=message):
+        getattr(pipeline, method)
 
 
 def test_prompts_may_come_encoded(pipeline: Any, checkpoint: Any) -> None:
@@ -300,3 +249,32 @@ def test_the_bundled_model_draws(tmp_path: Path) -> None:
     pipeline = graphdiff.AutoPipelineForText2Image.from_pretrained("emoji", cache=False)
     image = pipeline("a red apple", num_inference_steps=4, generator=generator()).images[0]
     assert np.asarray(image).std() > 20
+
+
+@pytest.mark.parametrize("kind", ["stable_diffusion", "stable_diffusion_xl"])
+def test_prompts_are_encoded_as_diffusers_does(checkpoint: Any, kind: str) -> None:
+    folder, made = checkpoint(kind)
+    ours = graphdiff.DiffusionPipeline.from_pretrained(folder, cache=False)
+    options: dict[str, Any] = {"prompt": ["a cat", "a dog"], "negative_prompt": ["blue", "red"]}
+    options |= {"num_images_per_prompt": 2, "do_classifier_free_guidance": True}
+    with torch.no_grad():
+        wanted = made.encode_prompt(device="cpu", **options)
+    found = ours.encode_prompt(device="cpu", **options)
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape
+        assert (one - other).abs().max() < TOLERANCE
+    names = ["prompt_embeds", "negative_prompt_embeds"]
+    names += ["pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    given = dict(zip(names, ours.encode_prompt(**options), strict=False))
+    encoded = ours(generator=generator(), **given, **FAST).images
+    wanted = ours(
+        options["prompt"],
+        negative_prompt=options["negative_prompt"],
+        num_images_per_prompt=2,
+        generator=generator(),
+        **FAST,
+    ).images
+    assert np.abs(encoded - wanted).max() < TOLERANCE
+    unguided = ours.encode_prompt("a cat", do_classifier_free_guidance=False)
+    assert unguided[1] is None

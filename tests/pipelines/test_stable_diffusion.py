@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFilter
 import pytest
 import torch
 
 import graphdiff
+from graphdiff.engine.events import NodeCached
 from tests.pipelines.compare import TOLERANCE, difference, generator, oracle_of
 
 SCHEDULERS = (
@@ -165,6 +169,88 @@ def test_inpainting_equals_diffusers(
     options |= {"prompt": "a cat", "strength": strength, "num_inference_steps": 5}
     found = difference(oracle, folder, name, scheduler=scheduler, **options)
     assert found < TOLERANCE
+
+
+def crop_difference(
+    checkpoint: Any, kind: str, name: str, size: tuple[int, int], where: Any, **options: Any
+) -> float:
+    """How far a part that is painted and pasted back is apart from diffusers'."""
+    folder, made = checkpoint(kind)
+    oracle = oracle_of(folder, made, name)
+    options |= {"image": picture(*size), "mask_image": where, "prompt": "a cat"}
+    options |= {"num_inference_steps": 3, "output_type": "pil"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = oracle(generator=generator(), **options).images
+    ours = getattr(graphdiff, name).from_pretrained(folder, cache=False)
+    found = ours(generator=generator(), **options).images
+    assert [each.size for each in found] == [each.size for each in wanted]
+    assert np.asarray(found[0]).std() > 20
+    pairs = zip(found, wanted, strict=True)
+    return max(float(np.abs(np.float32(a) - np.float32(b)).max()) for a, b in pairs)
+
+
+SOFT = mask(120, 90).filter(PIL.ImageFilter.GaussianBlur(6))
+CORNER = PIL.Image.new("L", (120, 90), 0)
+CORNER.paste(255, (100, 2, 118, 88))
+
+
+@pytest.mark.parametrize(
+    ("where", "padding", "options"),
+    [
+        (mask(120, 90), 8, {}),
+        (SOFT, 0, {"num_images_per_prompt": 2}),
+        (CORNER, 4, {"strength": 0.7}),
+        (CORNER, 4, {"height": 32, "width": 96}),
+        (mask(120, 90).convert("1"), 300, {"height": 72, "width": 64}),
+    ],
+    ids=["plain", "soft", "corner", "wide", "two-coloured"],
+)
+@pytest.mark.parametrize("kind", ["stable_diffusion", "inpainting"])
+def test_painting_a_part_around_the_mask_equals_diffusers(
+    checkpoint: Any, kind: str, where: Any, padding: int, options: dict[str, Any]
+) -> None:
+    name = "StableDiffusionInpaintPipeline"
+    found = crop_difference(
+        checkpoint, kind, name, (120, 90), where, padding_mask_crop=padding, **options
+    )
+    assert found <= 1  # of 255: what is rounded may fall to the other side
+
+
+def test_a_part_that_was_painted_is_found_again_in_another_process(
+    checkpoint: Any, tmp_path: Path
+) -> None:
+    folder, _ = checkpoint("stable_diffusion")
+    options: dict[str, Any] = {"image": picture(120, 90), "mask_image": mask(120, 90)}
+    options |= {"prompt": "a cat", "padding_mask_crop": 4, "num_inference_steps": 2}
+    cls = graphdiff.StableDiffusionInpaintPipeline
+    first = cls.from_pretrained(folder, cache=tmp_path)
+    wanted = first(generator=generator(), **options).images[0]
+    again = cls.from_pretrained(folder, cache=tmp_path)
+    assert again(generator=generator(), **options).images[0] == wanted
+    assert {type(event) for event in again.events if hasattr(event, "node")} == {NodeCached}
+    again(generator=generator(), **options | {"padding_mask_crop": 9})
+    assert not {type(event) for event in again.events if hasattr(event, "node")} <= {NodeCached}
+
+
+def test_a_part_is_pasted_back_in_other_forms_too(checkpoint: Any) -> None:
+    folder, _ = checkpoint("stable_diffusion")
+    pipeline = graphdiff.StableDiffusionInpaintPipeline.from_pretrained(folder, cache=False)
+    whole = picture(120, 90)
+    options: dict[str, Any] = {"image": whole, "mask_image": mask(120, 90), "prompt": "a cat"}
+    options |= {"padding_mask_crop": 4, "num_inference_steps": 2}
+    found = pipeline(output_type="np", **options).images[0]
+    kept = np.asarray(mask(120, 90)) == 0
+    assert np.array_equal(found[kept], (np.asarray(whole) / 255).astype(np.float32)[kept])
+    assert not np.array_equal(found, (np.asarray(whole) / 255).astype(np.float32))
+    with pytest.raises(ValueError, match="must be pil, np or pt"):
+        pipeline(output_type="latent", **options)
+    with pytest.raises(ValueError, match="image must be one picture of PIL's, not Tensor"):
+        pipeline(**options | {"image": torch.rand(3, 90, 120)})
+    with pytest.raises(graphdiff.RunError, match="the mask is black everywhere"):
+        pipeline(**options | {"mask_image": PIL.Image.new("L", (120, 90))})
+    with pytest.raises(graphdiff.RunError, match="120x90 pixels and the mask 60x90"):
+        pipeline(**options | {"mask_image": PIL.Image.new("L", (60, 90))})
 
 
 def test_depth_to_image_equals_diffusers(checkpoint: Any) -> None:

@@ -1,0 +1,140 @@
+"""What saves memory in diffusers, as it is here: some is always so, some is a choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from graphdiff.checkpoints.devices import resolve_device, resolve_dtype
+from graphdiff.graph.node import Settings
+from graphdiff.pipelines.setup import Setup
+
+if TYPE_CHECKING:
+    import torch
+
+    from graphdiff.engine.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """That models are kept away from the device while they do not work.
+
+    Args:
+        most: The most bytes of weights that were allowed there before; None for any number.
+    """
+
+    most: int | None
+
+
+class Thrifty:
+    """A pipeline that can be told to take less memory."""
+
+    _setup: Setup
+    _session: Session
+    _offload: Offload | None = None
+
+    def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
+        """Taken for diffusers' sake: attention never holds all of its scores at a time.
+
+        Args:
+            slice_size: Into how many slices; there are none.
+        """
+
+    def disable_attention_slicing(self) -> None:
+        """Taken for diffusers' sake, as `enable_attention_slicing`."""
+
+    def enable_xformers_memory_efficient_attention(self, attention_op: object = None) -> None:
+        """Taken for diffusers' sake: torch's own attention, which always runs, takes as little.
+
+        Args:
+            attention_op: Which of xFormers' operators; there are none.
+        """
+
+    def disable_xformers_memory_efficient_attention(self) -> None:
+        """Taken for diffusers' sake, as `enable_xformers_memory_efficient_attention`."""
+
+    def enable_vae_slicing(self) -> None:
+        """Encode and decode one picture of a batch at a time."""
+        self._setup = replace(self._setup, slices=True)
+
+    def disable_vae_slicing(self) -> None:
+        """Encode and decode a batch at once."""
+        self._setup = replace(self._setup, slices=False)
+
+    def enable_vae_tiling(self) -> None:
+        """Encode and decode large pictures tile by tile, blended where tiles meet."""
+        self._setup = replace(self._setup, tiles=True)
+
+    def disable_vae_tiling(self) -> None:
+        """Encode and decode pictures as a whole."""
+        self._setup = replace(self._setup, tiles=False)
+
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """Compute on an accelerator, and keep there only the models that work together.
+
+        The text encoders leave when the UNet comes, and the UNet when the VAE comes. Weights are
+        kept for the whole process, so that this holds for every pipeline of it from the next call
+        on.
+
+        Args:
+            gpu_id: Which one of several; the first, since one is used.
+            device: Which kind; the one that there is where None.
+
+        Raises:
+            RuntimeError: There is no accelerator.
+            ValueError: Another one than the first is asked for.
+        """
+        from graphdiff.checkpoints.pool import pool
+
+        kind, _, index = str(device or "auto").partition(":")
+        if gpu_id or index not in ("", "0"):
+            raise ValueError(
+                f"device {gpu_id or index} is asked for, but the first is used: hide the others "
+                "from the process, with CUDA_VISIBLE_DEVICES"
+            )
+        found = resolve_device(kind)
+        if found == "cpu":
+            raise RuntimeError(
+                "there is no accelerator to keep models away from: on a CPU weights are mapped "
+                "files, which take no memory of their own until they are read"
+            )
+        self._session.settings = replace(self._session.settings, device=found)
+        self._offload = Offload(pool().budget)
+
+    def _make_room(self) -> None:
+        """Before a run, say how many bytes of weights may be on the device at a time."""
+        if self._offload is None:
+            return
+        from graphdiff.checkpoints.pool import pool
+
+        needed = working_set(self._setup, self._session.settings)
+        most = self._offload.most
+        pool().budget = needed if most is None else min(most, needed)
+
+
+def working_set(setup: Setup, settings: Settings) -> int:
+    """The bytes of the weights that a pipeline needs at a time: those of its largest step.
+
+    Args:
+        setup: The pipeline.
+        settings: What it computes in, and whether it compiles.
+    """
+    from graphdiff.checkpoints.build import size_of
+    from graphdiff.checkpoints.open import open_controlnet, open_unet, open_vae
+
+    precision = resolve_dtype(settings.dtype, resolve_device(settings.device))
+    form: dict[str, Any] = {"dtype": "float32", "device": "cpu"}
+    parts, own = setup.replaced, setup.checkpoint
+    unet = open_unet(parts["unet"], **form) if "unet" in parts else own.unet
+    vae = open_vae(parts["vae"], **form) if "vae" in parts else own.vae
+    nets = [open_controlnet(folder, **form) for folder in setup.controlnets]
+    encoders = own.text_encoder.encoders if own.text_encoder else ()
+    steps: list[list[Any]] = [[unet, *nets], [vae], [*encoders]]
+    sizes = [
+        sum(size_of(each.weights, each.config, precision) for each in step if each is not None)
+        for step in steps
+    ]
+    # What LoRAs change, and what is compiled, is there twice while it is made.
+    return max(sizes) * (2 if setup.adapters or getattr(settings, "compile", False) else 1)

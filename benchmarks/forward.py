@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from benchmarks.models import Pair, bundled_unet, bundled_vae, stable_diffusion_unet
-from benchmarks.rounds import Row, interleaved
+from benchmarks.rounds import Row, cpu_seconds, interleaved
+from graphdiff.models.compiled import compiled
+
+COMPILED = ("bundled UNet, batch 2",)  # a minute each, less when the cache folder knows it
 
 
 @torch.no_grad()
@@ -20,6 +23,7 @@ def measure(rounds: int, full: bool) -> list[Row]:
     """
     torch.set_num_threads(1)
     rows: list[Row] = []
+    warm_up: dict[str, float] = {}
     cases: list[tuple[str, Callable[[torch.dtype], Pair], float, float]] = [
         ("bundled UNet, batch 2", partial(bundled_unet, batch=2), 1.2, 1.3),
         ("bundled UNet, batch 1", partial(bundled_unet, batch=1), 1.2, 1.3),
@@ -40,6 +44,13 @@ def measure(rounds: int, full: bool) -> list[Row]:
             "diffusers bfloat16": _call(half.theirs, half),
         }
         repeat = 3 if "bundled" in case else 1
+        if case in COMPILED:
+            for name, pair in (("compiled", whole), ("compiled bfloat16", half)):
+                spent = -cpu_seconds()
+                model = compiled(pair.plain)
+                calls[name] = _call(model, pair)
+                calls[name]()
+                warm_up[name] = spent + cpu_seconds()
         found = interleaved(calls, rounds, repeat=repeat)
         rows += [
             found.row("forward", f"{case}, f32", "packed", "diffusers", at_least=at_least),
@@ -49,6 +60,21 @@ def measure(rounds: int, full: bool) -> list[Row]:
             ),
             found.row("forward", f"{case}, bf16 / bf16", "bfloat16", "diffusers bfloat16"),
         ]
+        if case in COMPILED:
+            rows += [
+                found.row(
+                    "forward",
+                    f"{case}, {said} compiled / f32",
+                    name,
+                    "diffusers",
+                    at_least=goal,
+                    note=f"{warm_up[name]:.0f} s of CPU before the first",
+                )
+                for name, said, goal in (
+                    ("compiled", "f32", 1.18),
+                    ("compiled bfloat16", "bf16", 1.7),
+                )
+            ]
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,14 +62,37 @@ def stable_diffusion_unet(dtype: torch.dtype, batch: int, side: int, *, width: f
 
     from graphdiff.models import UNet2DConditionModel
 
-    config: dict[str, Any] = json.loads((CONFIGS / "sd1.json").read_bytes())["unet"]
-    config["block_out_channels"] = [int(c * width) for c in config["block_out_channels"]]
+    config = _stable_diffusion_config(width)
     torch.manual_seed(0)
     plain = UNet2DConditionModel.from_config(config).to(dtype)
     with torch.device("meta"):
         theirs = diffusers.UNet2DConditionModel.from_config(config)
     theirs.load_state_dict(plain.state_dict(), assign=True)
     return _pair(plain, theirs, _unet_inputs(batch, side, config["cross_attention_dim"], dtype))
+
+
+def save_unet(folder: Path, *, width: float) -> int:
+    """Write a UNet of Stable Diffusion 1.5's shape with random weights in float16.
+
+    Args:
+        folder: Where to.
+        width: How wide each layer is, as a share of the real one.
+
+    Returns:
+        How many bytes its weights take in float32.
+    """
+    from graphdiff.models import UNet2DConditionModel
+
+    config = _stable_diffusion_config(width)
+    model = UNet2DConditionModel.from_config(config).half()
+    model.save_pretrained(folder)
+    return sum(4 * parameter.numel() for parameter in model.parameters())
+
+
+def _stable_diffusion_config(width: float) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((CONFIGS / "sd1.json").read_bytes())["unet"]
+    config["block_out_channels"] = [int(c * width) for c in config["block_out_channels"]]
+    return config
 
 
 def bundled_vae(dtype: torch.dtype) -> Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -145,6 +146,12 @@ class Spent:
     cpu: float
     peak: float
     output: str
+
+
+def cpu_seconds() -> float:
+    """The CPU time of this process and of those that it waited for, which compile."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def process(arguments: Sequence[str | Path], *, cache: Path, folder: Path) -> Spent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from graphdiff.checkpoints.errors import CheckpointError
@@ -16,7 +16,7 @@ from graphdiff.checkpoints.handles import (
 )
 from graphdiff.checkpoints.sources import shapes_of, tensors_of
 from graphdiff.checkpoints.textual_inversion import Words, vectors_of
-from graphdiff.checkpoints.weights import load_into
+from graphdiff.checkpoints.weights import load_into, loaded, match_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
     from graphdiff.models.clip_tokenizer import CLIPTokenizer
 
 ITEM_SIZES: Mapping[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+VISION = ("SafetyChecker", "DepthEstimator")  # models of transformers
 TOKEN_EMBEDDING = "text_model.embeddings.token_embedding.weight"
 
 
 def built(
-    kind: str, config: Mapping[str, Any], weights: Weights, dtype: Dtype, device: DeviceKind
+    kind: str,
+    config: Mapping[str, Any],
+    weights: Weights,
+    dtype: Dtype,
+    device: DeviceKind,
+    *,
+    packs: bool = False,
 ) -> nn.Module:
     """A module with its weights, on its device.
 
@@ -38,25 +45,62 @@ def built(
         weights: Its files.
         dtype: What its weights become.
         device: Where they go.
+        packs: Whether it is rearranged for a CPU's kernels, see `models.packed`.
 
     Raises:
         CheckpointError: Files are missing, damaged or of another model, or there is no such device.
     """
     import torch
 
+    from graphdiff.models.packed import convolutions, packed
+
+    check_device(device)
+    if kind in VISION:
+        from graphdiff.checkpoints.vision import load_vision
+
+        module = load_vision(kind, config, weights, dtype, device)
+        return packed(module, consumed=True) if packs else module
+    module = without_weights(kind, config)
+    load_into(
+        module,
+        tensors_of(weights, config),
+        dtype=getattr(torch, dtype),
+        device=device,
+        unmapped=convolutions(module) if packs else (),  # mapped, their pages would stay
+    )
+    return packed(module, consumed=True) if packs else module
+
+
+def without_weights(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """A module that has no memory yet."""
     import graphdiff.models as models  # the module alone: keys hold the source of what is imported
     from graphdiff.models.base import without_memory
 
-    check_device(device)
-    if kind in ("SafetyChecker", "DepthEstimator"):
-        from graphdiff.checkpoints.vision import load_vision
-
-        return load_vision(kind, config, weights, dtype, device)
     with without_memory():
         module: nn.Module = getattr(models, kind)(config)
-    tensors: Mapping[str, Tensor] = tensors_of(weights, config)
-    load_into(module, tensors, dtype=getattr(torch, dtype), device=device)
     return module
+
+
+def reader(
+    module: nn.Module, config: Mapping[str, Any], weights: Weights, dtype: Dtype
+) -> Callable[[str], Tensor]:
+    """What reads a weight of a module by its name, on the CPU, each time that it is asked for.
+
+    Args:
+        module: The module; it may be without memory.
+        config: Its configuration.
+        weights: Its files.
+        dtype: What weights become.
+
+    Raises:
+        CheckpointError: Files are missing, damaged or of another model.
+    """
+    import torch
+
+    tensors = tensors_of(weights, config)
+    names = match_names(module, tensors)
+    to: torch.dtype = getattr(torch, dtype)
+    return lambda name: loaded(tensors, names[name], dtype=to, unmapped=True)
 
 
 def check_device(device: DeviceKind) -> None:
@@ -79,8 +123,12 @@ def check_device(device: DeviceKind) -> None:
 
 def size_of(weights: Weights, config: Mapping[str, Any], dtype: Dtype) -> int:
     """How many bytes a model's weights take, from headers alone."""
-    elements = sum(math.prod(shape) for shape in shapes_of(weights, config).values())
-    return elements * ITEM_SIZES[dtype]
+    return sum(size_in(dtype, shape) for shape in shapes_of(weights, config).values())
+
+
+def size_in(dtype: Dtype, shape: Sequence[int]) -> int:
+    """How many bytes a tensor takes."""
+    return math.prod(shape) * ITEM_SIZES[dtype]
 
 
 def storages(module: nn.Module) -> dict[tuple[str, int], int]:
@@ -88,15 +136,13 @@ def storages(module: nn.Module) -> dict[tuple[str, int], int]:
     return {
         (str(tensor.device), tensor.untyped_storage().data_ptr()): tensor.untyped_storage().nbytes()
         for tensor in module.state_dict().values()
+        if tensor.device.type != "meta"
     }
 
 
 def with_weights(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
     """Another module with some weights changed, which shares all others with `module`."""
-    from graphdiff.models.base import without_memory
-
-    with without_memory():
-        copy = type(module)(cast("Any", module).config)
+    copy = without_weights(type(module).__name__, cast("Any", module).config)
     copy.load_state_dict({**module.state_dict(), **changed}, strict=True, assign=True)
     return copy
 
@@ -118,32 +164,37 @@ def read_tokenizer(files: TokenizerFiles, words: Sequence[Words]) -> CLIPTokeniz
     return tokenizer
 
 
-def encoder_with_words(
-    module: nn.Module,
+def encoder_with_words(module: nn.Module, table: Tensor) -> nn.Module:
+    """A text encoder with another table of vectors, which shares all else with `module`."""
+    copy = without_weights(type(module).__name__, longer(cast("Any", module).config, len(table)))
+    copy.load_state_dict({**module.state_dict(), TOKEN_EMBEDDING: table}, assign=True)
+    return copy
+
+
+def longer(config: Any, words: int) -> Any:  # noqa: ANN401 - a text encoder's config, as it is read
+    """The config of a text encoder that knows so many words."""
+    from dataclasses import replace
+
+    return replace(config, vocab_size=words)
+
+
+def table_with_words(
+    table: Tensor,
     tokenizer: CLIPTokenizer,
     inversions: Sequence[TextualInversion],
     words: Sequence[Words],
-) -> nn.Module:
-    """A text encoder with the vectors of added words behind its vocabulary.
+) -> Tensor:
+    """The vectors of a vocabulary with those of added words behind them.
 
     Args:
-        module: The text encoder, which is left as it is.
+        table: The vectors of a text encoder.
         tokenizer: Its tokenizer, which knows the words.
         inversions: The files of the words.
         words: The words, in the same order.
     """
-    from dataclasses import replace
-
-    from graphdiff.models.base import without_memory
-
-    table = cast("Tensor", module.state_dict()[TOKEN_EMBEDDING])
-    longer = table.new_zeros(max(len(tokenizer), len(table)), table.shape[1])
-    longer[: len(table)] = table
+    more = table.new_zeros(max(len(tokenizer), len(table)), table.shape[1])
+    more[: len(table)] = table
     for inversion, word in zip(inversions, words, strict=True):
         places = [tokenizer.encode(token)[0] for token in word.tokens]
-        longer[places] = vectors_of(inversion, word).to(longer)
-    config = replace(cast("Any", module).config, vocab_size=len(longer))
-    with without_memory():
-        copy = type(module)(config)
-    copy.load_state_dict({**module.state_dict(), TOKEN_EMBEDDING: longer}, assign=True)
-    return copy
+        more[places] = vectors_of(inversion, word).to(more)
+    return more

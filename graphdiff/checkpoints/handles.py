@@ -94,6 +94,7 @@ class UNet:
         prediction_type: What its output means.
         spatial_factor: How many pixels one cell of its sample stands for, along a side.
         pooled_width: The width of the pooled text vector that it takes; 0 where it takes none.
+        compiled: Whether it is compiled, which changes the last bits of what it predicts.
     """
 
     config: UNet2DConditionConfig | UNet2DConfig
@@ -105,6 +106,7 @@ class UNet:
     prediction_type: PredictionType = "epsilon"
     spatial_factor: int = 8
     pooled_width: int = 0
+    compiled: bool = False
 
     @property
     def kind(self) -> str:

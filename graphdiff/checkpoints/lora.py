@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import LoRA, TextEncoder, UNet
@@ -98,31 +98,34 @@ def _report(header: Header, found: LoraPlan) -> str:
     )
 
 
-def patched_weights(
-    base: Mapping[str, Tensor],
-    loras: Iterable[LoRA],
-    part: LoraPart,
-    modules: Modules,
-) -> dict[str, Tensor]:
-    """The weights that LoRAs change, `W + sum(scale * alpha / rank * up @ down)`.
+Change: TypeAlias = tuple[LoRA, MappedTensors, Delta]
+"""What one LoRA does to one weight."""
 
-    They are added up in float32, where the weights are, and cast to what the weights are.
+
+def changes_of(
+    loras: Iterable[LoRA], part: LoraPart, modules: Modules
+) -> dict[str, tuple[Change, ...]]:
+    """What LoRAs change in a model, by the names of its weights.
 
     Args:
-        base: The model's tensors.
         loras: What to apply; order does not matter but for the last bits.
         part: Which model it is.
         modules: Its modules.
     """
-    deltas: dict[str, list[tuple[LoRA, MappedTensors, Delta]]] = {}
+    changes: dict[str, tuple[Change, ...]] = {}
     for lora in loras:
         tensors = MappedTensors([lora.file.path])
         for delta in planned(lora, {part: modules}).deltas:
-            deltas.setdefault(f"{delta.module}.weight", []).append((lora, tensors, delta))
-    return {name: _patched(base[name], changes) for name, changes in deltas.items()}
+            name = f"{delta.module}.weight"
+            changes[name] = (*changes.get(name, ()), (lora, tensors, delta))
+    return changes
 
 
-def _patched(weight: Tensor, changes: Sequence[tuple[LoRA, MappedTensors, Delta]]) -> Tensor:
+def patched(weight: Tensor, changes: Sequence[Change]) -> Tensor:
+    """A weight with LoRAs in it, `W + sum(scale * alpha / rank * up @ down)`.
+
+    They are added up in float32, where the weight is, and cast to what the weight is.
+    """
     import torch
 
     total = weight.detach().to(torch.float32, copy=True)

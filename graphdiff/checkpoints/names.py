@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from pathlib import Path
 
 from graphdiff.checkpoints import hub
@@ -14,6 +15,7 @@ from graphdiff.fingerprint import sha256_of
 BUNDLED = Path(__file__).parent / "bundled"
 
 
+@cache  # like its code, what comes with the package stays while it runs
 def bundled_names() -> tuple[str, ...]:
     """The names of the models that come with graphdiff."""
     return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/model_index.json")))

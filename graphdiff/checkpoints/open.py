@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from graphdiff.checkpoints import single_file
 from graphdiff.checkpoints.clip_vocabulary import tokenizer_folder
@@ -43,6 +43,7 @@ from graphdiff.checkpoints.parts import (
     vae_dtype,
 )
 from graphdiff.checkpoints.repairs import repaired_scheduler, repaired_unet
+from graphdiff.checkpoints.unchanged import unchanged
 from graphdiff.checkpoints.weights import Header, read_header
 from graphdiff.config import FrozenConfig
 from graphdiff.models.configs import (
@@ -64,6 +65,8 @@ __all__ = [
     "open_vae",
     "weight_file",
 ]
+
+T = TypeVar("T")
 
 # What a pipeline's folder may hold; the rest is another architecture, never silently left out.
 KNOWN_PARTS = frozenset(
@@ -101,19 +104,8 @@ def open_checkpoint(
     """
     form = Form.of(dtype, device, variant)
     path = locate(name, revision=revision)
-    if path.is_file():
-        return _open_file(str(name), path, form, config)
-    if (path / "model_index.json").is_file():
-        return _open_folder(str(name), path, form)
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) == 1 and single_file.is_single_file(read_header(files[0]).tensors):
-        return _open_file(str(name), files[0], form, config)
-    held = ", ".join(sorted(entry.name for entry in path.iterdir())[:20])
-    raise CheckpointError(
-        f"{path}: no checkpoint: there is no model_index.json; it holds {held or 'nothing'}",
-        file=path,
-        expected="model_index.json, or a single .safetensors file",
-    )
+    places = [path] if config is None else [path, Path(config)]
+    return _once("checkpoint", name, form, places, lambda: _open(str(name), path, form, config))
 
 
 def open_unet(
@@ -145,8 +137,12 @@ def open_unet(
         )
         return checkpoint.unet
     form = Form.of(dtype, device, variant)
-    unet_config = read_unet_config(path, read_json(path / "config.json"))
-    return make_unet(unet_config, read_weights(path, form), form, prediction_type=prediction_type)
+
+    def read() -> UNet:
+        config = read_unet_config(path, read_json(path / "config.json"))
+        return make_unet(config, read_weights(path, form), form, prediction_type=prediction_type)
+
+    return _once(f"unet {prediction_type}", name, form, [path], read)
 
 
 def open_vae(
@@ -173,19 +169,9 @@ def open_vae(
     """
     form = Form.of(dtype, device, variant)
     path = locate(name, revision=revision)
-    if path.is_dir():
-        folder = path / "vae" if (path / "model_index.json").is_file() else path
-        return read_vae(folder, form)
-    header = read_header(path)
-    if single_file.is_single_file(header.tensors):
-        vae = _open_file(str(name), path, form, None).vae
-        if vae is None:
-            raise CheckpointError(f"{path}: it holds no VAE", file=path, expected="a VAE")
-        return vae
-    data = single_file.shipped(family or single_file.vae_family(header))["vae"]
-    config = AutoencoderKLConfig.from_dict(data)
-    weights = single_file_part(header, "vae", config)
-    return VAE(config, weights, vae_dtype(data, form), form.device)
+    return _once(
+        f"vae {family}", name, form, [path], lambda: _open_vae(str(name), path, form, family)
+    )
 
 
 def open_controlnet(
@@ -210,21 +196,7 @@ def open_controlnet(
     """
     form = Form.of(dtype, device, variant)
     path = locate(name, revision=revision)
-    if path.is_dir():
-        config = read_config_of(path, ControlNetConfig, read_json(path / "config.json"))
-        weights = read_weights(path, form)
-    else:
-        header = read_header(path)
-        widths = [info.shape[-1] for key, info in header.tensors.items() if ".attn2.to_k." in key]
-        family: Family = "sd2" if widths and widths[0] == 1024 else "sd1"
-        unet = single_file.shipped(family)["unet"]
-        shared = {key: unet[key] for key in unet.keys() & CONTROLNET_KEYS}
-        config = ControlNetConfig.from_dict(shared)
-        weights = single_file_part(header, "controlnet", config)
-    family = family_of(config)
-    return ControlNet(
-        config, weights, form.dtype, form.device, family, pooled_width_of(config, family)
-    )
+    return _once("controlnet", name, form, [path], lambda: _open_controlnet(path, form))
 
 
 def open_lora(
@@ -283,6 +255,64 @@ def open_textual_inversion(
     if text_encoder is not None:
         check_inversion(inversion, text_encoder)
     return inversion
+
+
+def _once(
+    what: str, name: str | Path, form: Form, places: Sequence[Path], read: Callable[[], T]
+) -> T:
+    """What is read of a checkpoint, again only when its files have changed."""
+    question = (what, str(name), form, *(str(place.absolute()) for place in places))
+    return unchanged(question, places, read)
+
+
+def _open(name: str, path: Path, form: Form, config: str | Path | None) -> Checkpoint:
+    if path.is_file():
+        return _open_file(name, path, form, config)
+    if (path / "model_index.json").is_file():
+        return _open_folder(name, path, form)
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) == 1 and single_file.is_single_file(read_header(files[0]).tensors):
+        return _open_file(name, files[0], form, config)
+    held = ", ".join(sorted(entry.name for entry in path.iterdir())[:20])
+    raise CheckpointError(
+        f"{path}: no checkpoint: there is no model_index.json; it holds {held or 'nothing'}",
+        file=path,
+        expected="model_index.json, or a single .safetensors file",
+    )
+
+
+def _open_vae(name: str, path: Path, form: Form, family: Family | None) -> VAE:
+    if path.is_dir():
+        folder = path / "vae" if (path / "model_index.json").is_file() else path
+        return read_vae(folder, form)
+    header = read_header(path)
+    if single_file.is_single_file(header.tensors):
+        vae = _open_file(name, path, form, None).vae
+        if vae is None:
+            raise CheckpointError(f"{path}: it holds no VAE", file=path, expected="a VAE")
+        return vae
+    data = single_file.shipped(family or single_file.vae_family(header))["vae"]
+    config = AutoencoderKLConfig.from_dict(data)
+    weights = single_file_part(header, "vae", config)
+    return VAE(config, weights, vae_dtype(data, form), form.device)
+
+
+def _open_controlnet(path: Path, form: Form) -> ControlNet:
+    if path.is_dir():
+        config = read_config_of(path, ControlNetConfig, read_json(path / "config.json"))
+        weights = read_weights(path, form)
+    else:
+        header = read_header(path)
+        widths = [info.shape[-1] for key, info in header.tensors.items() if ".attn2.to_k." in key]
+        family: Family = "sd2" if widths and widths[0] == 1024 else "sd1"
+        unet = single_file.shipped(family)["unet"]
+        shared = {key: unet[key] for key in unet.keys() & CONTROLNET_KEYS}
+        config = ControlNetConfig.from_dict(shared)
+        weights = single_file_part(header, "controlnet", config)
+    family = family_of(config)
+    return ControlNet(
+        config, weights, form.dtype, form.device, family, pooled_width_of(config, family)
+    )
 
 
 def _open_folder(name: str, folder: Path, form: Form) -> Checkpoint:

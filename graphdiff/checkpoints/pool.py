@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from graphdiff.checkpoints.build import (
-    built,
+    TOKEN_EMBEDDING,
     encoder_with_words,
     read_tokenizer,
-    size_of,
-    storages,
-    with_weights,
+    table_with_words,
 )
+from graphdiff.checkpoints.errors import CheckpointError
+from graphdiff.checkpoints.forms import alone, sharing, streamed_within, whole
 from graphdiff.checkpoints.handles import (
     VAE,
     ClipEncoder,
     ControlNet,
     DepthEstimator,
     DeviceKind,
-    Dtype,
     Handle,
     LoRA,
     SafetyChecker,
@@ -32,12 +31,13 @@ from graphdiff.checkpoints.handles import (
     UNet,
     Weights,
 )
-from graphdiff.checkpoints.lora import encoder_parts, patched_weights, text_modules, unet_modules
-from graphdiff.checkpoints.lora_keys import LoraPart, Modules
+from graphdiff.checkpoints.lora import encoder_parts, text_modules, unet_modules
+from graphdiff.checkpoints.lora_keys import LoraPart
+from graphdiff.checkpoints.residents import Base, Key, Loras, held_by
 from graphdiff.checkpoints.textual_inversion import Words, words_for
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from graphdiff.models.autoencoder_kl import AutoencoderKL
     from graphdiff.models.autoencoder_tiny import AutoencoderTiny
@@ -71,38 +71,6 @@ class LoadedEncoder:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """A model as its files have it, which handles with and without patches start from."""
-
-    kind: str
-    config: Mapping[str, Any]
-    weights: Weights
-    dtype: Dtype
-    device: DeviceKind
-
-    def __hash__(self) -> int:  # not every config can be hashed, files tell models apart anyway
-        return hash((self.kind, self.weights, self.dtype, self.device))
-
-
-@dataclass(frozen=True, slots=True)
-class _Patched:
-    """A model with patches."""
-
-    base: _Base
-    patches: tuple[LoRA | TextualInversion, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """A model in the form that a CPU's kernels read."""
-
-    base: _Base
-
-
-_Key = _Base | _Patched | _Packed
-
-
 class WeightsPool:
     """Makes modules from handles and keeps them; the one not used for longest leaves first.
 
@@ -110,15 +78,16 @@ class WeightsPool:
     stays alive as long as somebody holds it. Safe to use from several threads.
 
     Args:
-        budget: How many bytes of weights to keep on a device; None for as many as fit. Weights on
-            a CPU that need no cast are mapped files, and are counted all the same.
+        budget: How many bytes of weights to keep on a device; None for as many as fit. A model
+            that is larger is streamed, block by block. Weights on a CPU that need no cast are
+            mapped files, and are counted all the same.
         packs: Whether models on a CPU are rearranged for its kernels, see `models.packed`.
     """
 
     def __init__(self, budget: int | None = None, *, packs: bool = False) -> None:
         self.budget = budget
         self.packs = packs
-        self._modules: dict[_Key, nn.Module] = {}  # the one used last is last
+        self._modules: dict[Key, nn.Module] = {}  # the one used last is last
         self._tokenizers: dict[tuple[TokenizerFiles, tuple[Words, ...]], CLIPTokenizer] = {}
         self._lock = threading.RLock()
 
@@ -140,49 +109,29 @@ class WeightsPool:
             handle: The handle. For a text encoder, the models and tokenizers of all its encoders.
 
         Raises:
-            CheckpointError: Its files are missing, damaged or of another model.
+            CheckpointError: Its files are missing, damaged or of another model, or there is no room
+                for it within the budget.
         """
         with self._lock:
             if isinstance(handle, TextEncoder):
-                parts = encoder_parts(handle)
-                return tuple(
-                    self._encoder(handle, encoder, part)
-                    for encoder, part in zip(handle.encoders, parts, strict=True)
-                )
-            base = _Base(_kind(handle), handle.config, handle.weights, handle.dtype, handle.device)
-            if isinstance(handle, UNet) and handle.patches:
-                names = partial(unet_modules, handle)
-                return self._with_loras(base, handle.patches, "unet", lambda: names()["unet"])
-            if self.packs and base.device == "cpu":
-                return self._packed(base)
-            return self._base(base)
-
-    def _packed(self, base: _Base) -> nn.Module:
-        """The packed form of a model, which is kept instead of the plain one.
-
-        Patched models are not packed: packed weights could not be shared between them.
-        """
-
-        def make() -> nn.Module:
-            from graphdiff.models.packed import packed
-
-            made = packed(self._base(base))
-            self._modules.pop(base, None)
-            return made
-
-        return self._kept(_Packed(base), 0, make)
+                return self._encoders(handle)
+            base = Base(_kind(handle), handle.config, handle.weights, handle.dtype, handle.device)
+            packs = self.packs and base.device == "cpu"
+            if not isinstance(handle, UNet):
+                return self._model(base, packs=packs)
+            names = partial(unet_modules, handle)
+            loras = Loras(handle.patches, "unet", lambda: names()["unet"])
+            return self._model(base, loras, packs=packs, compiles=handle.compiled)
 
     def release(self, handle: Handle | None = None) -> None:
         """Let a model go, with its patched forms; all of them where none is named."""
         with self._lock:
             if handle is None:
-                self._modules.clear()
+                self._drop(list(self._modules))
                 self._tokenizers.clear()
             else:
                 mine = _weights(handle)
-                for key in [key for key in self._modules if _base_of(key).weights in mine]:
-                    del self._modules[key]
-            _return_memory()
+                self._drop([key for key in self._modules if key.base.weights in mine])
 
     def resident(self) -> dict[str, int]:
         """The bytes of weights that each model keeps, by its name, the one used last last.
@@ -193,46 +142,118 @@ class WeightsPool:
             seen: set[tuple[str, int]] = set()
             sizes: dict[str, int] = {}
             for key, module in self._modules.items():
-                held = storages(module)
+                held = held_by(key, module)
                 own = sum(size for place, size in held.items() if place not in seen)
-                own += _reordered(key, module)
                 seen |= held.keys()
-                sizes[_name(key)] = sizes.get(_name(key), 0) + own
+                sizes[key.name] = sizes.get(key.name, 0) + own
             return sizes
 
     def bytes_on(self, device: DeviceKind) -> int:
         """The bytes of weights kept on a device."""
         with self._lock:
             held: dict[tuple[str, int], int] = {}
-            reordered = 0
             for key, module in self._modules.items():
-                if _base_of(key).device == device:
-                    held |= storages(module)
-                    reordered += _reordered(key, module)
-            return sum(held.values()) + reordered
+                if key.base.device == device:
+                    held |= held_by(key, module)
+            return sum(held.values())
 
-    def _base(self, key: _Base) -> nn.Module:
-        needed = size_of(key.weights, key.config, key.dtype)
-        return self._kept(
-            key,
-            needed,
-            lambda: built(key.kind, key.config, key.weights, key.dtype, key.device),
-        )
+    def _model(
+        self, base: Base, loras: Loras | None = None, *, packs: bool = False, compiles: bool = False
+    ) -> nn.Module:
+        """A model in the form that is best for it."""
+        if compiles:
+            return self._compiled(base, loras)
+        if self.budget is not None and base.size > self.budget:
+            return self._streamed(base, loras, share=self.budget)
+        return self._patched(base, loras, packs=packs)
 
-    def _kept(self, key: _Key, needed: int, make: Callable[[], nn.Module]) -> nn.Module:
-        """The module of a key; what takes too much room leaves before it is made."""
+    def _base(self, base: Base, *, packs: bool) -> nn.Module:
+        """A model without patches; its packed form is kept instead of the plain one."""
+        key = Key(base, "packed" if packs else "plain")
+        return self._kept(key, base.size, lambda: whole(base, packs=packs))
+
+    def _patched(self, base: Base, loras: Loras | None, *, packs: bool = False) -> nn.Module:
+        """A model with LoRAs, which shares what they leave alone if there is room for both."""
+        if loras is None or not loras.loras:
+            return self._base(base, packs=packs)
+        plain = Key(base, "packed" if packs else "plain")
+        key = Key(base, plain.form, loras.loras)
+        added = loras.size(base) if self.budget is not None else 0
+        if self.budget is not None and base.size + added > self.budget:
+            return self._kept(key, base.size, lambda: alone(base, loras, packs=packs))
+
+        def make() -> nn.Module:
+            return sharing(self._base(base, packs=packs), base, loras, packs=packs)
+
+        return self._kept(key, added, make, beside=plain)
+
+    def _compiled(self, base: Base, loras: Loras | None) -> nn.Module:
+        """A compiled model, made of the plain one with its patches, which stays."""
+        added = loras.size(base) if loras and self.budget is not None else 0
+        needed = 2 * base.size + added  # what is compiled holds frozen copies
+        if self.budget is not None and needed > self.budget:
+            raise CheckpointError(
+                f"a compiled {base.kind} takes {needed:,} bytes, and {self.budget:,} are "
+                "allowed: allow more, or run without compile",
+                expected=needed,
+                found=self.budget,
+            )
+        patches = loras.loras if loras else ()
+
+        def make() -> nn.Module:
+            from graphdiff.models.compiled import compiled
+
+            return compiled(self._patched(base, loras))
+
+        plain = Key(base, "plain", patches)
+        return self._kept(Key(base, "compiled", patches), base.size, make, beside=plain)
+
+    def _streamed(
+        self,
+        base: Base,
+        loras: Loras | None,
+        *,
+        share: int,
+        patches: tuple[LoRA | TextualInversion, ...] | None = None,
+        table: Callable[[Tensor], Tensor] | None = None,
+    ) -> nn.Module:
+        """A model of which only some blocks are on the device at a time.
+
+        Args:
+            base: The model.
+            loras: What changes it.
+            share: The most bytes to have on the device.
+            patches: What tells it from others; the LoRAs where None.
+            table: What a text encoder's vectors become.
+        """
+        if patches is None:
+            patches = loras.loras if loras else ()
+        key = Key(base, "streamed", patches, share)
+        return self._kept(key, share, lambda: streamed_within(share, base, loras, table))
+
+    def _kept(
+        self, key: Key, needed: int, make: Callable[[], nn.Module], *, beside: Key | None = None
+    ) -> nn.Module:
+        """The module of a key; what takes too much room leaves before it is made.
+
+        Args:
+            key: The key.
+            needed: How many bytes it adds to what is there.
+            make: Makes it.
+            beside: What must not leave for it, since it is made of that.
+        """
         module = self._modules.pop(key, None)
         if module is None:
-            device = _base_of(key).device
-            self._make_room(device, needed, keep=_base_of(key))
+            device = key.base.device
+            self._make_room(device, needed, keep=(key, beside))
             module = self._retried(device, make)
             module.eval().requires_grad_(False)
             self._modules[key] = module
-            self._make_room(device, 0, keep=key)  # patched weights are known only when made
+            self._make_room(device, 0, keep=(key,))
         self._modules[key] = module
         return module
 
-    def _make_room(self, device: DeviceKind, needed: int, *, keep: _Key) -> None:
+    def _make_room(self, device: DeviceKind, needed: int, *, keep: Iterable[Key | None]) -> None:
         if self.budget is None:
             return
         while self.bytes_on(device) + needed > self.budget and self._evict(device, keep=keep):
@@ -246,53 +267,74 @@ class WeightsPool:
             try:
                 return make()
             except torch.OutOfMemoryError:
-                if not self._evict(device, keep=None):
+                if not self._evict(device):
                     raise
 
-    def _evict(self, device: DeviceKind, *, keep: _Key | None) -> bool:
+    def _evict(self, device: DeviceKind, *, keep: Iterable[Key | None] = ()) -> bool:
         """Let the model go that was not used for longest; says whether there was one."""
         for key in self._modules:
-            if _base_of(key).device == device and key != keep:
-                del self._modules[key]
-                _return_memory()
+            if key.base.device == device and key not in keep:
+                self._drop([key])
                 return True
         return False
 
-    def _with_loras(
-        self,
-        base: _Base,
-        loras: tuple[LoRA, ...],
-        part: LoraPart,
-        modules: Callable[[], Modules],
-    ) -> nn.Module:
-        """A model with LoRAs, which shares with `base` all tensors that they do not change."""
+    def _drop(self, keys: Iterable[Key]) -> None:
+        """Let models go, and give their memory back."""
+        forms = {key.form for key in keys}
+        for key in keys:
+            del self._modules[key]
+        if "streamed" in forms:  # what brings its blocks refers to them, and they to it
+            import gc
 
-        def make() -> nn.Module:
-            origin = self._base(base)
-            changed = patched_weights(origin.state_dict(), loras, part, modules())
-            return with_weights(origin, changed) if changed else origin
+            gc.collect()
+        if forms:
+            _return_memory()
 
-        return self._kept(_Patched(base, loras), 0, make)
+    def _encoders(self, handle: TextEncoder) -> tuple[LoadedEncoder, ...]:
+        """All encoders of a handle; if they do not fit together, each is streamed in its share."""
+        kinds = [
+            "CLIPTextModelWithProjection" if e.projection else "CLIPTextModel"
+            for e in handle.encoders
+        ]
+        bases = [
+            Base(kind, encoder.config, encoder.weights, handle.dtype, handle.device)
+            for kind, encoder in zip(kinds, handle.encoders, strict=True)
+        ]
+        parts = encoder_parts(handle)
+        return tuple(
+            self._encoder(handle, encoder, base, part, sum(b.size for b in bases))
+            for encoder, base, part in zip(handle.encoders, bases, parts, strict=True)
+        )
 
-    def _encoder(self, handle: TextEncoder, encoder: ClipEncoder, part: LoraPart) -> LoadedEncoder:
-        kind = "CLIPTextModelWithProjection" if encoder.projection else "CLIPTextModel"
-        base = _Base(kind, encoder.config, encoder.weights, handle.dtype, handle.device)
-        loras = tuple(patch for patch in handle.patches if isinstance(patch, LoRA))
+    def _encoder(
+        self, handle: TextEncoder, encoder: ClipEncoder, base: Base, part: LoraPart, total: int
+    ) -> LoadedEncoder:
+        own = tuple(patch for patch in handle.patches if isinstance(patch, LoRA))
+        loras = Loras(own, part, lambda: text_modules(handle)[part])
         inversions = tuple(p for p in handle.patches if isinstance(p, TextualInversion))
         words = tuple(words_for(inversion, encoder) for inversion in inversions)
         tokenizer = self._tokenizer(encoder.tokenizer, words)
 
-        def with_loras() -> nn.Module:
-            if not loras:
-                return self._base(base)
-            return self._with_loras(base, loras, part, lambda: text_modules(handle)[part])
+        def table(vectors: Tensor) -> Tensor:
+            return table_with_words(vectors, tokenizer, inversions, words)
 
         def with_words() -> nn.Module:
-            return encoder_with_words(with_loras(), tokenizer, inversions, words)
+            plain = self._patched(base, loras)
+            return encoder_with_words(plain, table(plain.state_dict()[TOKEN_EMBEDDING]))
 
-        model: Any = (
-            self._kept(_Patched(base, handle.patches), 0, with_words) if words else with_loras()
-        )
+        model: Any
+        if self.budget is not None and total > self.budget:
+            model = self._streamed(
+                base,
+                loras,
+                share=self.budget // len(handle.encoders),
+                patches=handle.patches,
+                table=table if words else None,
+            )
+        elif words:
+            model = self._kept(Key(base, "plain", handle.patches), 0, with_words)
+        else:
+            model = self._patched(base, loras)
         return LoadedEncoder(model, tokenizer, words)
 
     def _tokenizer(self, files: TokenizerFiles, words: tuple[Words, ...]) -> CLIPTokenizer:
@@ -308,32 +350,10 @@ def _kind(handle: UNet | VAE | ControlNet | SafetyChecker | DepthEstimator) -> s
     return handle.config.class_name
 
 
-def _base_of(key: _Key) -> _Base:
-    return key if isinstance(key, _Base) else key.base
-
-
-def _reordered(key: _Key, module: nn.Module) -> int:
-    """The bytes of weights that a packed model holds in an order of their own."""
-    if not isinstance(key, _Packed):
-        return 0
-    from graphdiff.models.packed import packed_bytes
-
-    return packed_bytes(module)
-
-
 def _weights(handle: Handle) -> tuple[Weights, ...]:
     if isinstance(handle, TextEncoder):
         return tuple(encoder.weights for encoder in handle.encoders)
     return (handle.weights,)
-
-
-def _name(key: _Key) -> str:
-    """A model's name for people: its class, its file, its patches."""
-    base = _base_of(key)
-    name = f"{base.kind} {base.weights.files[0].sha256[:8]} {base.dtype} {base.device}"
-    if not isinstance(key, _Patched):
-        return name
-    return name + "".join(f" + {patch.file.path.name}" for patch in key.patches)
 
 
 def _return_memory() -> None:

@@ -66,22 +66,31 @@ class LdmTensors(MappedTensors):
 
     def __getitem__(self, name: str) -> Tensor:
         source = self._sources[name]
-        tensor = super().__getitem__(source.key)
-        match source.take:
-            case "whole":
-                return tensor
-            case "transposed":
-                return tensor.T.contiguous()
-            case "linear":
-                return tensor.flatten(1) if tensor.shape[2:].numel() == 1 else tensor
-            case third:
-                return tensor.chunk(3)[_THIRDS[third]].clone()
+        return _taken(super().__getitem__(source.key), source.take)
+
+    def read(self, name: str) -> Tensor:
+        """A tensor in memory of its own."""
+        source = self._sources[name]
+        return _taken(super().read(source.key), source.take)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 
     def __len__(self) -> int:
         return len(self._sources)
+
+
+def _taken(tensor: Tensor, take: ldm.Take) -> Tensor:
+    """What a model needs of a tensor of the file."""
+    match take:
+        case "whole":
+            return tensor
+        case "transposed":
+            return tensor.T.contiguous()
+        case "linear":
+            return tensor.flatten(1) if tensor.shape[2:].numel() == 1 else tensor
+        case third:
+            return tensor.chunk(3)[_THIRDS[third]].clone()
 
 
 def tensors_of(weights: Weights, config: Mapping[str, Any]) -> MappedTensors:

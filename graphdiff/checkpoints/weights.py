@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ _SIZES = {
 }
 ITEM_SIZES = {name: size for size, names in _SIZES.items() for name in names}
 LONGEST_HEADER = 100_000_000
+# What torch calls the dtypes that weights are cast from.
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 # Names that older files give to what a module has, tried on names that it lacks: the first
 # attention blocks of diffusers, and transformers' habit of leaving a prefix out.
@@ -297,6 +299,26 @@ class MappedTensors(Mapping[str, "Tensor"]):
         tensor: Tensor = self._open[i].get_tensor(name)
         return tensor
 
+    def read(self, name: str) -> Tensor:
+        """A tensor in memory of its own, which leaves no page of the file in the process's."""
+        import torch
+
+        info = MappedTensors.info(self, name)
+        if info.dtype not in _FLOATS or info.start == info.end:
+            return MappedTensors.__getitem__(self, name).clone()
+        content = bytearray(info.end - info.start)
+        path = self.headers[self._where[name]].path
+        with path.open("rb", buffering=0) as file:
+            file.seek(info.start)
+            view = memoryview(content)
+            while view:
+                count = file.readinto(view)
+                if not count:
+                    raise CheckpointError(f"{path}: it was cut while it was read", file=path)
+                view = view[count:]
+        tensor = torch.frombuffer(content, dtype=getattr(torch, _FLOATS[info.dtype]))
+        return tensor.reshape(info.shape)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._where)
 
@@ -310,28 +332,59 @@ def load_into(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    unmapped: Container[str] = (),
 ) -> None:
     """Give a module its weights; either all of them fit, or it is left as it was.
 
-    The module may be on `meta`. Tensors that need no cast stay mapped; others are cast one by one.
+    The module may be on `meta`. Tensors that need no cast stay mapped; others are read, cast and
+    let go one by one, so that no more than one of them is in memory twice.
 
     Args:
         module: The module.
         source: Files, or tensors by name.
         dtype: What floating-point tensors become; None keeps the file's.
         device: Where they go; None is the CPU.
+        unmapped: The names of tensors in the module that do not stay mapped in any case.
 
     Raises:
         CheckpointError: Tensors are missing, unexpected or of another shape.
     """
     tensors = source if isinstance(source, Mapping) else MappedTensors(source)
     names = match_names(module, tensors)
-    state: dict[str, Tensor] = {}
-    for name, found in names.items():
-        tensor = tensors[found]
-        to = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-        state[name] = tensor.to(device or "cpu", to)
+    state = {
+        name: loaded(tensors, found, dtype=dtype, device=device, unmapped=name in unmapped)
+        for name, found in names.items()
+    }
     module.load_state_dict(state, strict=True, assign=True)
+
+
+def loaded(
+    tensors: Mapping[str, Tensor],
+    name: str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    unmapped: bool = False,
+) -> Tensor:
+    """One tensor, cast and on its device.
+
+    Args:
+        tensors: Where it is from.
+        name: What it is called there.
+        dtype: What it becomes if it is of floating-point numbers; None keeps what it is.
+        device: Where it goes; None is the CPU.
+        unmapped: Whether it is read even where it could stay mapped.
+    """
+    place = str(device or "cpu")
+    if isinstance(tensors, MappedTensors):
+        found = _FLOATS.get(tensors.info(name).dtype)
+        wanted = found if dtype is None else str(dtype).removeprefix("torch.")
+        leaves = place != "cpu" or (found is not None and found != wanted)
+        tensor = tensors.read(name) if leaves or unmapped else tensors[name]
+    else:
+        tensor = tensors[name]
+    to = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    return tensor.to(place, to)
 
 
 def match_names(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, str]:

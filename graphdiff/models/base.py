@@ -35,6 +35,7 @@ class Model(nn.Module, Generic[C]):
 
     config_class: ClassVar[type[Any]]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
+    home: torch.device | None = None  # where it computes, if its weights are not there all the time
 
     def __init__(self, config: C) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class Model(nn.Module, Generic[C]):
     @property
     def device(self) -> torch.device:
         """Where it is."""
-        return next(self.parameters()).device
+        return self.home or next(self.parameters()).device
 
     def config_dict(self) -> dict[str, Any]:
         """The content of its config.json."""

@@ -43,7 +43,8 @@ class CLIPEmbeddings(nn.Module):
             raise ValueError(
                 f"{length} tokens were given, this text encoder reads at most {longest}"
             )
-        x: Tensor = self.token_embedding(input_ids) + self.position_embedding.weight[:length]
+        places = torch.arange(length, device=input_ids.device)
+        x: Tensor = self.token_embedding(input_ids) + self.position_embedding(places)
         return x
 
 

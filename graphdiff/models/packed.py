@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Self, TypeAlias, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +13,14 @@ from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
+Layout: TypeAlias = tuple[list[int], list[int], list[int], int]
+"""Padding, stride, dilation and groups of a convolution."""
 
-def packed(model: M) -> M:
+Leaf: TypeAlias = Callable[[str, nn.Module], nn.Module | None]
+"""What stands for a module of a given name, or None where its parts are looked at."""
+
+
+def packed(model: M, *, consumed: bool = False) -> M:
     """The same function as `model`, faster on a CPU, and only for inference.
 
     A convolution reorders its weights into blocks on every call, which takes a third of its time
@@ -21,41 +29,98 @@ def packed(model: M) -> M:
     Results differ in the last bits of float32.
 
     Args:
-        model: A model on the CPU; left as it is. What need not be reordered is shared with it, so
-            that letting it go frees what was.
+        model: A model on the CPU. What need not be reordered is shared with it.
+        consumed: Whether it loses each weight that is reordered, so that none is in memory twice,
+            and is of no use afterwards; else it is left as it is.
 
     Returns:
         The rearranged model, whose convolutions have left its `state_dict`; `model` itself where
         there is nothing to gain.
     """
-    return _rearranged(model) if any(map(_can_pack, model.modules())) else model
+    if not any(map(_can_pack, model.modules())):
+        return model
+
+    def leaf(_: str, module: nn.Module) -> nn.Module | None:
+        if isinstance(module, nn.Conv2d) and _can_pack(module):
+            made = PointwiseConv2d if _is_pointwise(module) else PackedConv2d
+            replaced = made.of(module)
+            if consumed:
+                del module.weight
+            return replaced
+        if isinstance(module, nn.GroupNorm) and module.weight.dtype == torch.bfloat16:
+            return PlanarGroupNorm(module)
+        return None
+
+    return _rearranged(model, leaf)
 
 
-def packed_bytes(model: nn.Module) -> int:
-    """The bytes of weights that a packed model holds beside those in its `state_dict`."""
-    return sum(
-        module.weight.numel() * module.weight.element_size()
+def repacked(model: M, weights: Mapping[str, Tensor]) -> M:
+    """A packed model with some weights changed, which shares all others with `model`.
+
+    Args:
+        model: A packed model; left as it is.
+        weights: The changed weights by their names in the plain model, as that has them.
+    """
+
+    def leaf(name: str, module: nn.Module) -> nn.Module | None:
+        weight = weights.get(f"{name}.weight")
+        if weight is None:
+            return None
+        if isinstance(module, PackedConv2d | PointwiseConv2d):
+            return module.with_weight(weight)
+        changed = copy(module)  # with parameters of its own, the others shared
+        changed.__dict__["_parameters"] = {
+            **module.__dict__["_parameters"],
+            "weight": nn.Parameter(weight, requires_grad=False),
+        }
+        return changed
+
+    return _rearranged(model, leaf)
+
+
+def reordered(model: nn.Module) -> dict[int, int]:
+    """The weights that a packed model holds beside its `state_dict`: their bytes by identity."""
+    return {
+        id(module.weight): module.weight.numel() * module.weight.element_size()
         for module in model.modules()
         if isinstance(module, PackedConv2d | PointwiseConv2d)
-    )
+    }
+
+
+def convolutions(model: nn.Module) -> frozenset[str]:
+    """The names of the weights that packing may reorder."""
+    named = cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
+    return frozenset(f"{name}.weight" for name, module in named if isinstance(module, nn.Conv2d))
 
 
 class PackedConv2d(nn.Module):
-    """A convolution whose weights are in oneDNN's blocks."""
+    """A convolution whose weights are in oneDNN's blocks.
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    Args:
+        weight: The weights, (C_out, C_in, H, W).
+        bias: The bias, (C_out).
+        layout: Padding, stride, dilation and groups.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, layout: Layout) -> None:
         super().__init__()
-        self.bias = conv.bias
-        self.layout = (
-            [int(size) for size in conv.padding],
-            list(conv.stride),
-            list(conv.dilation),
-            conv.groups,
-        )
-        dense = conv.weight.detach().contiguous()
+        self.bias = bias
+        self.layout = layout
+        dense = weight.detach().contiguous()
         self.weight: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
-            dense.to_mkldnn(), *self.layout
+            dense.to_mkldnn(), *layout
         )
+
+    def with_weight(self, weight: Tensor) -> PackedConv2d:
+        """The same with other weights, (C_out, C_in, H, W)."""
+        return PackedConv2d(weight, self.bias, self.layout)
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> Self:
+        """What a convolution becomes."""
+        padding = [int(size) for size in conv.padding]
+        layout = (padding, list(conv.stride), list(conv.dilation), conv.groups)
+        return cls(conv.weight, conv.bias, layout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) to (N, C_out, H', W'), channels last."""
@@ -66,12 +131,26 @@ class PackedConv2d(nn.Module):
 
 
 class PointwiseConv2d(nn.Module):
-    """A 1x1 convolution of maps that are channels last: a linear layer."""
+    """A 1x1 convolution of maps that are channels last: a linear layer.
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    Args:
+        weight: The weights, (C_out, C_in, 1, 1).
+        bias: The bias, (C_out).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.bias = conv.bias
-        self.weight = conv.weight.detach()[:, :, 0, 0]  # (C_out, C_in)
+        self.bias = bias
+        self.weight = weight.detach()[:, :, 0, 0]  # (C_out, C_in)
+
+    def with_weight(self, weight: Tensor) -> PointwiseConv2d:
+        """The same with other weights, (C_out, C_in, 1, 1)."""
+        return PointwiseConv2d(weight, self.bias)
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> Self:
+        """What a convolution becomes."""
+        return cls(conv.weight, conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) to (N, C_out, H, W), channels last."""
@@ -94,24 +173,19 @@ class PlanarGroupNorm(nn.Module):
         return F.group_norm(x.contiguous(), self.groups, self.weight, self.bias, self.eps)
 
 
-def _rearranged(module: M) -> M:
+def _rearranged(module: M, leaf: Leaf, prefix: str = "") -> M:
     """A copy of a tree of modules with some of its leaves replaced."""
-    copy = object.__new__(type(module))
-    copy.__dict__ = {
-        **module.__dict__,
-        "_modules": {name: _replaced(child) for name, child in module.__dict__["_modules"].items()},
-    }
-    return copy
-
-
-def _replaced(module: nn.Module | None) -> nn.Module | None:
-    if module is None:
-        return None
-    if isinstance(module, nn.Conv2d) and _can_pack(module):
-        return PointwiseConv2d(module) if _is_pointwise(module) else PackedConv2d(module)
-    if isinstance(module, nn.GroupNorm) and module.weight.dtype == torch.bfloat16:
-        return PlanarGroupNorm(module)
-    return _rearranged(module)
+    copied = object.__new__(type(module))
+    children: dict[str, nn.Module | None] = {}
+    own: dict[str, nn.Module | None] = module.__dict__["_modules"]
+    for name, child in own.items():
+        whole = f"{prefix}{name}"
+        replaced = None if child is None else leaf(whole, child)
+        if child is not None and replaced is None:
+            replaced = _rearranged(child, leaf, f"{whole}.")
+        children[name] = replaced
+    copied.__dict__ = {**module.__dict__, "_modules": children}
+    return copied
 
 
 def _can_pack(module: nn.Module) -> bool:

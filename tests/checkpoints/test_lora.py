@@ -163,9 +163,33 @@ def test_patched_models_share_what_a_lora_leaves_alone_in_a_pool_that_packs_too(
     assert packed.state_dict().keys() < plain.keys()  # packed convolutions have left it
     picked = weights(sd1, "unet", UNET_MODULES)
     loras = [lora_of(peft(changes(picked, i), {}), tmp_path / f"{i}.safetensors") for i in (1, 2)]
-    one, other = (pool.module(checkpoint.unet.patched(lora)).state_dict() for lora in loras)
+    before = pool.bytes_on("cpu")
+    made = [pool.module(checkpoint.unet.patched(lora)) for lora in loras]
+    one, other = (module.state_dict() for module in made)
     differing = {name for name in one if one[name].data_ptr() != other[name].data_ptr()}
-    assert differing == {f"{name}.weight" for name in UNET_MODULES}
+    packed_too = {"down_blocks.1.attentions.0.proj_in.weight"}  # a 1x1 convolution
+    assert differing == {f"{name}.weight" for name in UNET_MODULES} - packed_too
+    changed = sum(4 * picked[name].numel() for name in UNET_MODULES)
+    assert pool.bytes_on("cpu") == before + 2 * changed
+    sample, states = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    with torch.no_grad():
+        for lora, module in zip(loras, made, strict=True):
+            wanted = WeightsPool().module(checkpoint.unet.patched(lora))(sample, 10, states).sample
+            assert not torch.allclose(packed(sample, 10, states).sample, wanted, atol=1e-3)
+            found = module(sample, 10, states).sample
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_streamed_model_is_patched_too(sd1: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    picked = weights(sd1, "unet", UNET_MODULES)
+    lora = lora_of(peft(changes(picked, 1), {}), tmp_path / "1.safetensors")
+    sample, states = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    pool = WeightsPool(1_000_000)
+    with torch.no_grad():
+        found = pool.module(checkpoint.unet.patched(lora))(sample, 10, states).sample
+        wanted = WeightsPool().module(checkpoint.unet.patched(lora))(sample, 10, states).sample
+    assert torch.equal(found, wanted)
+    assert pool.bytes_on("cpu") <= 1_000_000
 
 
 def test_the_old_format_means_to_diffusers_what_it_means_here(

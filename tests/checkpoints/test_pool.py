@@ -6,15 +6,19 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+import graphdiff
 from graphdiff.checkpoints import build
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.handles import Checkpoint
-from graphdiff.checkpoints.open import open_checkpoint
+from graphdiff.checkpoints.handles import Checkpoint, LoRA
+from graphdiff.checkpoints.open import open_checkpoint, open_lora
 from graphdiff.checkpoints.pool import WeightsPool, pool
+from graphdiff.shipped import find_workflow
 
 
 @pytest.fixture
@@ -108,12 +112,144 @@ def test_the_model_used_longest_ago_leaves_when_the_budget_is_spent(
     assert weights.module(checkpoint.vae) is not vae
 
 
-def test_a_model_larger_than_the_budget_still_runs_alone(checkpoint: Checkpoint) -> None:
+def test_a_model_larger_than_the_budget_is_streamed_and_predicts_the_same(
+    checkpoint: Checkpoint,
+) -> None:
     assert checkpoint.vae is not None
-    weights = WeightsPool(budget=1)
-    weights.module(checkpoint.unet)
-    weights.module(checkpoint.vae)
+    plain = WeightsPool()
+    weights = WeightsPool(budget=1_000_000)
+    sample, states = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    with torch.no_grad():
+        unet = weights.module(checkpoint.unet)
+        assert unet.device == torch.device("cpu")
+        assert unet.dtype == torch.float32
+        for _ in range(2):
+            predicted = unet(sample, 10, states).sample
+            assert 0 < weights.bytes_on("cpu") <= 1_000_000
+            assert torch.equal(predicted, plain.module(checkpoint.unet)(sample, 10, states).sample)
+        weights.module(checkpoint.vae)
     assert [name.split()[0] for name in weights.resident()] == ["AutoencoderKL"]
+
+
+def test_encoders_that_do_not_fit_together_share_the_budget(sdxl: Path) -> None:
+    encoder = open_checkpoint(sdxl, device="cpu").text_encoder
+    assert encoder is not None
+    tables = [49408 * each.width * 4 for each in encoder.encoders]
+    weights = WeightsPool(budget=2 * max(tables) + 100_000)
+    ids = torch.tensor(weights.module(encoder)[0].tokenizer("a red apple"))
+    with torch.no_grad():
+        for ours, theirs in zip(
+            weights.module(encoder), WeightsPool().module(encoder), strict=True
+        ):
+            found = ours.model(ids)
+            assert torch.equal(found.last_hidden_state, theirs.model(ids).last_hidden_state)
+    assert len(weights.resident()) == 2
+    assert weights.bytes_on("cpu") <= 2 * max(tables) + 100_000
+
+
+@pytest.mark.parametrize("share", [0.7, 0.15])
+def test_a_picture_is_the_same_within_any_budget_which_holds_at_every_moment(
+    share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundled model's UNet takes more than all that is allowed."""
+    unet = open_checkpoint("emoji", device="cpu", dtype="float32").unet
+    whole = build.size_of(unet.weights, unet.config, "float32")
+    pictures: list[torch.Tensor] = []
+    held: list[int] = []
+    mine = pool()
+
+    def look(*_: object) -> None:
+        held.append(mine.bytes_on("cpu"))
+
+    for budget in (None, int(whole * share)):
+        mine.release()
+        monkeypatch.setattr(mine, "budget", budget)
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(look) if budget else None
+        results = graphdiff.run(
+            find_workflow("text_to_image"),
+            {"steps": 2},
+            targets=["image"],
+            cache=False,
+            device="cpu",
+            dtype="float32",
+        )
+        pictures.append(results.outputs["image"].pixels)
+        if hook is not None:
+            hook.remove()
+    mine.release()
+    assert 0 < max(held) <= int(whole * share)
+    torch.testing.assert_close(pictures[0], pictures[1], atol=1e-4, rtol=0)
+
+
+def test_a_compiled_unet_needs_room_for_its_frozen_copy(checkpoint: Checkpoint) -> None:
+    unet = replace(checkpoint.unet, compiled=True)
+    size = build.size_of(unet.weights, unet.config, "float32")
+    with pytest.raises(CheckpointError, match=f"takes {2 * size:,} bytes.*without compile"):
+        WeightsPool(budget=2 * size - 1).module(unet)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_patched_model_takes_no_more_than_the_plain_one_where_there_is_no_room_for_both(
+    packs: bool, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    patched = checkpoint.unet.patched(lora_of(checkpoint, tmp_path / "lora.safetensors"))
+    size = build.size_of(patched.weights, patched.config, "float32")
+    weights = WeightsPool(budget=size + 100, packs=packs)
+    sample, states = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    weights.module(checkpoint.unet)
+    with torch.no_grad():
+        wanted = WeightsPool().module(patched)(sample, 10, states).sample
+        found = weights.module(patched)(sample, 10, states).sample
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    assert len(weights.resident()) == 1
+    assert weights.bytes_on("cpu") <= size + 100
+
+
+def lora_of(checkpoint: Checkpoint, file: Path) -> LoRA:
+    """A LoRA that changes one layer of a UNet."""
+    module = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    shape = WeightsPool().module(checkpoint.unet).state_dict()[f"{module}.weight"].shape
+    factors = {"A": torch.randn(2, shape[1]), "B": torch.randn(shape[0], 2)}
+    save_file({f"unet.{module}.lora_{k}.weight": v for k, v in factors.items()}, file)
+    return open_lora(file)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_compiled_unets_with_and_without_a_lora_predict_what_plain_ones_do(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    lora = lora_of(checkpoint, tmp_path / "lora.safetensors")
+    weights, plain = WeightsPool(packs=True), WeightsPool()
+    sample, states = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 32)
+    for unet in (checkpoint.unet, checkpoint.unet.patched(lora)):
+        fast = weights.module(replace(unet, compiled=True))
+        assert fast is weights.module(replace(unet, compiled=True))
+        assert fast is not weights.module(unet)
+        with torch.no_grad():
+            wanted = plain.module(unet)(sample, torch.tensor(10.0), states).sample
+            found = fast(sample, torch.tensor(10.0), states).sample
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        size = build.size_of(unet.weights, unet.config, "float32")
+        assert weights.bytes_on("cpu") >= 2 * size
+
+
+def test_what_is_compiled_has_keys_of_its_own_and_what_is_not_shares_them() -> None:
+    workflow = find_workflow("text_to_image")
+    keys: list[dict[str, str]] = []
+    for chosen in (False, True):
+        planned = graphdiff.plan(workflow, {"steps": 2}, cache=False, compile=chosen)
+        keys.append({call.name: call.key for call in planned.calls})
+    differing = {name for name in keys[0] if keys[0][name] != keys[1][name]}
+    assert any(name.endswith(".cond") for name in differing)
+    assert "image" in differing
+    assert not {"model", "positive", "negative", "schedule"} & differing
+
+
+def test_where_not_even_a_layer_fits_it_is_said_how_much_is_needed(checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match=r"1,000 are allowed, .* 295,168 bytes; allow more"):
+        WeightsPool(budget=1000).module(checkpoint.unet)
 
 
 def test_when_memory_runs_out_models_leave_and_it_is_tried_again(
@@ -125,12 +261,12 @@ def test_when_memory_runs_out_models_leave_and_it_is_tried_again(
     failures = [torch.OutOfMemoryError("out of memory")]
     made = build.built
 
-    def short_of_memory(*args: object) -> torch.nn.Module:
+    def short_of_memory(*args: Any, **options: Any) -> torch.nn.Module:
         if failures:
             raise failures.pop()
-        return made(*args)  # type: ignore[arg-type]
+        return made(*args, **options)
 
-    monkeypatch.setattr("graphdiff.checkpoints.pool.built", short_of_memory)
+    monkeypatch.setattr("graphdiff.checkpoints.forms.built", short_of_memory)
     weights.module(checkpoint.vae)
     assert [name.split()[0] for name in weights.resident()] == ["AutoencoderKL"]
     failures += [torch.OutOfMemoryError("out of memory")] * 3

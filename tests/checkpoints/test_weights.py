@@ -227,6 +227,42 @@ def test_weights_are_cast_on_their_way(tmp_path: Path) -> None:
     assert net.first.weight.requires_grad
 
 
+def bytes_read() -> int:
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
+
+
+def address_space() -> str:
+    return Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux's counters")
+def test_a_cast_reads_the_bytes_of_the_file_once_and_leaves_nothing_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    module = nn.Linear(1000, 1000)
+    save_file({name: tensor.half() for name, tensor in module.state_dict().items()}, path)
+    before = bytes_read()
+    load_into(module, [path], dtype=torch.float32)
+    read = bytes_read() - before
+    assert path.stat().st_size <= read < 1.05 * path.stat().st_size
+    assert str(path) not in address_space()
+    load_into(module, [path], dtype=torch.float16)
+    assert str(path) in address_space()
+    load_into(module, [path], dtype=torch.float16, unmapped={"weight", "bias"})
+    assert str(path) not in address_space()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int64"])
+def test_a_tensor_that_is_read_is_the_one_that_is_mapped(dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.safetensors"
+    tensors = {"a": torch.arange(6).reshape(2, 3), "b": torch.zeros(0, 2), "c": torch.tensor(3)}
+    save_file({name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}, path)
+    mapped = MappedTensors([path])
+    for name in tensors:
+        assert torch.equal(mapped.read(name), mapped[name])
+        assert mapped.read(name).dtype == mapped[name].dtype
+
+
 def test_missing_and_unexpected_tensors_are_counted_and_named(file: Path) -> None:
     tensors = weights()
     tensors["third.weight"] = tensors.pop("second.weight")

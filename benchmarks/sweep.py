@@ -1,4 +1,4 @@
-"""Sixteen seeds as one sweep, against one by one."""
+"""Seeds as one sweep against one by one: of the bundled model, and of a large one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections import Counter
 
 import torch
 
+from benchmarks.models import stable_diffusion_unet
 from benchmarks.pipelines import WORKFLOW, diffusers_pipeline, inputs
 from benchmarks.rounds import Row, interleaved
 
 _SEEDS, _STEPS = 16, 8
+_ROWS = 8  # of four seeds, with and without the prompt
 
 
 def measure(rounds: int, full: bool) -> list[Row]:
@@ -45,6 +47,7 @@ def measure(rounds: int, full: bool) -> list[Row]:
     note = f"texts encoded {counts['TextEncode']} times for {_SEEDS} pictures"
     case = f"{_SEEDS} seeds, {_STEPS} steps"
     return [
+        *(_large(side, rounds) for side in (32, 64)),
         found.row(
             "sweep",
             f"{case}, against one by one",
@@ -57,3 +60,30 @@ def measure(rounds: int, full: bool) -> list[Row]:
         ),
         found.row("sweep", f"{case}, against diffusers", "sweep", "theirs", unit="s", scale=1),
     ]
+
+
+@torch.no_grad()
+def _large(side: int, rounds: int) -> Row:
+    """A step of four seeds: as many rows at a time as the limit says, against seed by seed."""
+    from graphdiff_nodes.batches import rows_that_pay
+
+    pair = stable_diffusion_unet(torch.float32, _ROWS, side, width=0.5)
+    sample, timestep, text = pair.inputs
+    numbers = int(0.5 * 320) * side * side
+    paying = rows_that_pay(numbers, 1, dtype="float32", device="cpu", least=2)
+
+    def by(rows: int) -> None:
+        for one, words in zip(torch.split(sample, rows), torch.split(text, rows), strict=True):
+            pair.ours(one, timestep, words)
+
+    found = interleaved({"paying": lambda: by(paying), "pairs": lambda: by(2)}, rounds)
+    return found.row(
+        "sweep",
+        f"SD 1.5 UNet, half width, {side}x{side}, {_ROWS // 2} seeds, against one by one",
+        "paying",
+        "pairs",
+        unit="s",
+        scale=1,
+        at_least=1.0,
+        note=f"{min(paying, _ROWS)} rows at a time",
+    )

@@ -22,6 +22,8 @@ def find_workflow(name: str) -> Path:
     Raises:
         FileNotFoundError: it is neither; the message names the nearest file or shipped workflow.
     """
+    if not name.strip():
+        raise FileNotFoundError("the name is empty: give a file, a shipped workflow or a picture")
     path = Path(name).expanduser()
     if path.is_file():
         return path

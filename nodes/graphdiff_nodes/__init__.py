@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ConditioningSetTimestepRange,
         TextEncode,
     )
+    from graphdiff_nodes.cropping import CropAroundMask, PasteArea
     from graphdiff_nodes.data import (
         Calculate,
         FormatText,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         PreviewImage,
         SaveImage,
     )
+    from graphdiff_nodes.tiles import VAEDecodeTiled, VAEEncodeTiled
     from graphdiff_nodes.vision import (
         DepthEstimate,
         DepthFromImage,
@@ -98,8 +100,10 @@ NODE_MODULES = (
     "conditioning",
     "sampling",
     "latents",
+    "tiles",
     "images",
     "masks",
+    "cropping",
     "vision",
     "saving",
     "data",
@@ -123,6 +127,7 @@ __all__ = [
     "ConditioningSetArea",
     "ConditioningSetMask",
     "ConditioningSetTimestepRange",
+    "CropAroundMask",
     "CropImage",
     "DepthChannels",
     "DepthEstimate",
@@ -156,6 +161,7 @@ __all__ = [
     "NoiseFromLatents",
     "NoiseSample",
     "PadImage",
+    "PasteArea",
     "PictureSize",
     "PreviewImage",
     "Ramp",
@@ -175,7 +181,9 @@ __all__ = [
     "Timesteps",
     "UNetPredict",
     "VAEDecode",
+    "VAEDecodeTiled",
     "VAEEncode",
+    "VAEEncodeTiled",
 ]
 
 

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from graphdiff.checkpoints.handles import UNet
 from graphdiff.graph.node import InputFile, node
 from graphdiff_nodes.pictures import Fit, Method, fitted, from_pillow
+from graphdiff_nodes.room import refuse
 from graphdiff_nodes.values import Image, Mask
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def ResizeImage(
     new_width, new_height = _new_size(image.pixels, width, height)
     new_width = max(new_width // multiple, 1) * multiple
     new_height = max(new_height // multiple, 1) * multiple
+    _refuse_large(image, new_width, new_height)
     return Image(fitted(image.pixels, new_width, new_height, fit, method))
 
 
@@ -124,6 +126,8 @@ def PadImage(
     """
     from torch.nn.functional import pad
 
+    rows, columns = image.pixels.shape[2:]
+    _refuse_large(image, columns + left + right, rows + top + bottom)
     mode_of = {"black": "constant", "edge": "replicate", "reflect": "reflect"}
     return Image(pad(image.pixels, (left, right, top, bottom), mode=mode_of[mode]))
 
@@ -220,6 +224,11 @@ def _new_size(pixels: Tensor, width: int | None, height: int | None) -> tuple[in
         assert height is not None  # else both are None
         return max(1, round(old_width * height / old_height)), height
     return width, height or max(1, round(old_height * width / old_width))
+
+
+def _refuse_large(image: Image, width: int, height: int) -> None:
+    needed = image.pixels.shape[0] * 3 * 4 * width * height
+    refuse(needed, f"pictures of {width} x {height} pixels")
 
 
 def _check_same_size(a: Image, b: Image) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
@@ -9,12 +10,18 @@ from annotated_types import Ge, Gt
 
 from graphdiff.checkpoints.handles import VAE, UNet
 from graphdiff.graph.node import node
+from graphdiff.models.configs import AutoencoderTinyConfig
 from graphdiff.rng import Rng
+from graphdiff_nodes.batches import rows_that_pay
 from graphdiff_nodes.facts import KnownLatents, LatentFacts, check_vae_latents, present_vae
+from graphdiff_nodes.room import BYTES, refuse, refuse_vae
 from graphdiff_nodes.values import DepthMap, Image, Latents, Mask
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_MOST = 4  # pictures decoded as one: more gain nothing
+_ALIVE = 9  # maps at once, as wide as the last block's at the picture's size
 
 Pixels = Annotated[int, Gt(0)]
 
@@ -47,9 +54,10 @@ def VAEEncode(vae: VAE | None, image: Image, rng: int | Rng | None = None) -> En
     from graphdiff.checkpoints.pool import pool
 
     vae = present_vae(vae)
-    model: Any = pool().module(vae)
     factor = vae.spatial_factor
     height, width = (side // factor * factor for side in image.pixels.shape[2:])
+    refuse_vae(vae, image.pixels.shape[0], height, width, "encoding")
+    model: Any = pool().module(vae)
     pixels = image.pixels[:, :, :height, :width] * 2 - 1
     encoded = model.encode(pixels.to(model.device, model.dtype))
     if vae.kind == "AutoencoderTiny":
@@ -81,7 +89,21 @@ def VAEDecode(vae: VAE | None, latents: Latents) -> Image:
     return Image(_decode(present_vae(vae), latents.samples))
 
 
-@VAEDecode.batched(over=("latents",), limit=4)
+def _calls_that_pay(vae: VAE | None, latents: Latents) -> int:
+    """How many pictures should be decoded as one."""
+    vae = present_vae(vae)
+    rows, _, height, width = latents.samples.shape
+    config = vae.config
+    if isinstance(config, AutoencoderTinyConfig):
+        channels = config.decoder_block_out_channels
+    else:
+        channels = config.block_out_channels
+    numbers = channels[0] * height * width * vae.spatial_factor**2
+    paying = rows_that_pay(numbers, _ALIVE, dtype=vae.dtype, device=vae.device)
+    return max(1, min(paying // rows, _MOST))
+
+
+@VAEDecode.batched(over=("latents",), limit=_calls_that_pay)
 def _decode_together(vae: VAE | None, latents: Sequence[Latents]) -> list[Image]:
     import torch
 
@@ -141,6 +163,7 @@ def EmptyLatents(
     rows = (height or default_height) // unet.spatial_factor
     columns = (width or default_width) // unet.spatial_factor
     shape = (batch, unet.latent_channels, rows, columns)
+    refuse(math.prod(shape) * BYTES[unet.dtype], "latents of this size", unet.device)
     return Latents(torch.zeros(shape, dtype=getattr(torch, unet.dtype), device=unet.device))
 
 
@@ -166,6 +189,9 @@ def ResizeLatents(
     from torch.nn.functional import interpolate
 
     height, width = (max(1, round(side * scale)) for side in latents.samples.shape[2:])
+    small = latents.samples
+    needed = math.prod(small.shape[:2]) * height * width * small.element_size()
+    refuse(needed, "latents of this size", small.device.type)
     return Latents(interpolate(latents.samples, (height, width), mode=method))
 
 
@@ -251,6 +277,8 @@ def latent_mask(mask: Mask, like: Tensor) -> Tensor:
 def _decode(vae: VAE, samples: Tensor) -> Tensor:
     from graphdiff.checkpoints.pool import pool
 
+    height, width = (side * vae.spatial_factor for side in samples.shape[2:])
+    refuse_vae(vae, samples.shape[0], height, width, "decoding")
     model: Any = pool().module(vae)
     moved = samples.to(model.device, model.dtype)
     return _picture(model.decode(_unscaled(moved, vae)).sample)

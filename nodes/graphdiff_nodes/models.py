@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -97,7 +98,7 @@ def LoadModel(
         settings: What the run was told.
     """
     found = open_checkpoint(
-        checkpoint,
+        _named_one(checkpoint),
         dtype=_chosen(dtype, settings.dtype),
         device=_chosen(device, settings.device),
         revision=revision,
@@ -105,7 +106,7 @@ def LoadModel(
         config=config,
     )
     return Model(
-        found.unet,
+        replace(found.unet, compiled=settings.compile),
         # What a checkpoint lacks is refused by the node that it is wired into, by its name.
         cast(TextEncoder, found.text_encoder),
         cast(VAE, found.vae),
@@ -137,14 +138,15 @@ def LoadUNet(
         variant: Which of several weight files, such as fp16.
         settings: What the run was told.
     """
-    return open_unet(
-        checkpoint,
+    found = open_unet(
+        _named_one(checkpoint),
         dtype=_chosen(dtype, settings.dtype),
         device=_chosen(device, settings.device),
         revision=revision,
         variant=variant,
         prediction_type=prediction_type,
     )
+    return replace(found, compiled=settings.compile)
 
 
 @node(at="plan")
@@ -168,7 +170,7 @@ def LoadVAE(
         settings: What the run was told.
     """
     return open_vae(
-        checkpoint,
+        _named_one(checkpoint),
         dtype=_chosen(dtype, settings.dtype),
         device=_chosen(device, settings.device),
         revision=revision,
@@ -197,7 +199,7 @@ def LoadControlNet(
         settings: What the run was told.
     """
     return open_controlnet(
-        checkpoint,
+        _named_one(checkpoint),
         dtype=_chosen(dtype, settings.dtype),
         device=_chosen(device, settings.device),
         revision=revision,
@@ -301,6 +303,19 @@ def _chosen(own: str, of_run: str) -> str:
     return of_run if own == "auto" else own
 
 
+def _named_one(
+    name: str, what: str = "a bundled model (emoji), a folder, a .safetensors file or a hub id"
+) -> str:
+    """A name, which must be one: nothing at all would mean the folder that one is in.
+
+    Raises:
+        CheckpointError: It is empty.
+    """
+    if not name.strip():
+        raise CheckpointError(f"the name is empty: give {what}", expected=what, found=name)
+    return name
+
+
 def _stated(config: FrozenConfig) -> dict[str, Any]:
     """A configuration without what is only its class's default, so that another class's rules."""
     return {key: value for key, value in config.items() if key not in config.defaulted}
@@ -312,7 +327,7 @@ def _file_of(name: str, usual: tuple[str, ...]) -> WeightFile:
     Raises:
         CheckpointError: There is none, or several.
     """
-    path = locate(name)
+    path = locate(_named_one(name, "a .safetensors file, or a folder that holds one"))
     if path.is_dir():
         path = _only_file(path, usual)
     return weight_file(path)

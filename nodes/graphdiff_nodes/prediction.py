@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints.handles import ControlNet, UNet
 from graphdiff.schedulers.schedule import Step
+from graphdiff_nodes.room import refuse_unet
 from graphdiff_nodes.values import Area, Conditioning, ConditioningPart, Control
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _forward(unet: UNet, rows: Sequence[_Row]) -> list[Tensor]:
 
     from graphdiff.checkpoints.pool import pool
 
+    refuse_unet(unet, sum(row.sample.shape[0] for row in rows), *rows[0].sample.shape[2:])
     model = pool().module(unet)
     dtype: torch.dtype = getattr(torch, unet.dtype)
     device = model.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
@@ -12,6 +13,7 @@ from graphdiff.graph.node import WireError, node
 from graphdiff.rng import Rng
 from graphdiff.schedulers.rules import rule_from_config
 from graphdiff.schedulers.schedule import Schedule, Step
+from graphdiff_nodes.batches import rows_that_pay
 from graphdiff_nodes.facts import (
     KnownConditioning,
     KnownLatents,
@@ -23,6 +25,7 @@ from graphdiff_nodes.facts import (
 )
 from graphdiff_nodes.latents import latent_mask
 from graphdiff_nodes.prediction import Job, predict
+from graphdiff_nodes.room import BYTES, refuse
 from graphdiff_nodes.values import Conditioning, History, Latents, Mask, Prediction, Scheduler
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     import graphdiff.schedulers  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+_MOST = 16  # calls as one: more gain nothing
+_ALIVE = 35  # maps at once, as wide as the first block's: feed-forward layers are eight times wider
 
 Share = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(-(2**63)), Le(2**64 - 1)]  # what a torch generator takes
@@ -135,6 +141,8 @@ def NoiseSample(
                 f"take {low or factor} or {low + factor}"
             )
     shape = (batch, unet.latent_channels, rows // factor, columns // factor)
+    needed = math.prod(shape) * (4 + BYTES[unet.dtype])  # as drawn, and as it is given
+    refuse(needed, f"noise for a picture of {columns} x {rows} pixels")
     drawn, rng = started(rng, batch).normal(shape)
     noise = _placed(drawn, unet)
     return Noise(Latents(noise * schedule.init_noise_sigma), Latents(noise), rng)
@@ -212,8 +220,16 @@ def UNetPredict(
     return Prediction(predicted)
 
 
+def _calls_that_pay(unet: UNet, sample: Latents) -> int:
+    """How many predictions should run as one: at least the two of guidance."""
+    rows, _, height, width = sample.samples.shape
+    numbers = unet.config.block_out_channels[0] * height * width
+    paying = rows_that_pay(numbers, _ALIVE, dtype=unet.dtype, device=unet.device, least=2 * rows)
+    return max(1, min(paying // rows, _MOST))
+
+
 @UNetPredict.batched(
-    over=("sample", "step", "conditioning", "extra", "embedded_guidance"), limit=16
+    over=("sample", "step", "conditioning", "extra", "embedded_guidance"), limit=_calls_that_pay
 )
 def _predict_together(
     unet: UNet,
@@ -329,7 +345,15 @@ def SchedulerStep(
 
 
 @SchedulerStep.infer
-def _step_facts(prediction: KnownLatents, sample: KnownLatents) -> dict[str, object]:
+def _step_facts(
+    prediction: KnownLatents, sample: KnownLatents, step: Step | None, rng: object
+) -> dict[str, object]:
+    if step is not None and rng is None and step.rule.stochastic and not step.last:
+        raise WireError(
+            "rng",
+            f"{step.rule.name} draws noise and has nothing to draw from: carry the rng of the node "
+            "that made the first sample, as in $noise.rng",
+        )
     if prediction is not None and sample is not None and prediction.channels != sample.channels:
         raise WireError(
             "prediction",

@@ -23,6 +23,7 @@ EmptyLatents ResizeLatents RepeatLatents InpaintChannels DepthChannels LatentsTo
 ImageToLatents PictureSize LoadImage ResizeImage CropImage PadImage BlendImages BatchImages
 ImageGrid LoadMask MaskFromImage MaskFromColor MaskFromDepth MaskFromBox InvertMask GrowMask
 BlurMask ResizeMask BinarizeMask MaskImage CompositeImage DepthEstimate DepthFromImage SafetyCheck
+CropAroundMask PasteArea VAEDecodeTiled VAEEncodeTiled
 SaveImage PreviewImage FormatText JoinText SplitText ListItem Length Seeds Ramp Calculate Round
 """
 

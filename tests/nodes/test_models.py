@@ -18,7 +18,10 @@ from graphdiff_nodes.models import (
 )
 from safetensors.torch import save_file
 
+from graphdiff.engine.session import Session
 from graphdiff.graph.node import Settings
+from graphdiff.graph.spec import WorkflowError
+from graphdiff.shipped import shipped_workflows
 
 CPU = Settings("cpu", "float32")
 QUERY = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
@@ -42,6 +45,22 @@ def test_a_checkpoint_is_read_without_its_weights(folder: Path) -> None:
     assert found.scheduler.config["_class_name"] == "PNDMScheduler"
     assert found.safety_checker is None
     assert found == LoadModel.fn(str(folder), settings=CPU)
+
+
+@pytest.mark.parametrize("load", [LoadModel, LoadUNet, LoadVAE, LoadControlNet])
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_no_checkpoint(load: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=r"the name is empty: give a bundled model \(emoji\)"):
+        load.fn(name, settings=CPU)
+
+
+def test_an_empty_name_is_not_taken_for_the_folder_of_the_workflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Session(cache=None, output_dir=tmp_path)
+    with pytest.raises(WorkflowError, match="the name is empty"):
+        session.plan(shipped_workflows()["text_to_image"], {"checkpoint": ""})
 
 
 def test_what_a_node_says_counts_before_what_the_run_was_told(folder: Path) -> None:

@@ -64,13 +64,14 @@ def test_another_scheduler(checkpoint: Any) -> None:
     assert apart(found, ask(oracle, "a cat", guidance_scale=5.0)) < TOLERANCE
 
 
-def test_prompt_list(plain: Any) -> None:
+def test_prompt_list(plain: Any, tmp_path: Path) -> None:
     folder, oracle = plain
     prompts = ["a cat", "a red apple"]
     results = graphdiff.run(
         find_workflow("prompt_list"),
         {"checkpoint": str(folder), "prompts": prompts, "seed": SEED, "steps": 5},
         targets=["pictures"],
+        output_dir=tmp_path,
         cache=False,
         device="cpu",
     )

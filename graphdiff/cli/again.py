@@ -30,7 +30,8 @@ class Picture:
     Args:
         workflow: The workflow that made it.
         inputs: The inputs that it was made with, as far as they are not the workflow's defaults.
-        settings: Device and dtype, as they were asked for.
+        settings: Device, dtype and the like, as they were asked for.
+        computed: The device and dtype that these came to, where it says so.
         files: The SHA-256 of each file that was read, by the end of its path.
         versions: The versions of what computed it.
     """
@@ -38,6 +39,7 @@ class Picture:
     workflow: Workflow
     inputs: Mapping[str, Any]
     settings: Mapping[str, str]
+    computed: Mapping[str, str]
     files: Mapping[str, str]
     versions: Mapping[str, str]
 
@@ -65,11 +67,12 @@ def open_picture(path: Path) -> Picture:
     }
     versions = {"graphdiff": str(told.get("graphdiff", ""))}
     versions |= {name: str(value) for name, value in _mapping(told, "versions").items()}
-    return Picture(workflow, inputs, _strings(told, "settings"), _strings(told, "files"), versions)
+    settings, computed, files = (_strings(told, n) for n in ("settings", "computed", "files"))
+    return Picture(workflow, inputs, settings, computed, files, versions)
 
 
-def settings_here(picture: Picture) -> dict[str, str]:
-    """The picture's device and dtype, as far as this machine can compute so."""
+def settings_here(picture: Picture) -> dict[str, Any]:
+    """The picture's device, dtype and the like, as far as this machine can compute so."""
     from graphdiff.checkpoints.devices import resolve_device, resolve_dtype
     from graphdiff.checkpoints.errors import CheckpointError
 
@@ -81,7 +84,7 @@ def settings_here(picture: Picture) -> dict[str, str]:
         resolve_dtype(dtype, best if device == "auto" else resolve_device(device))
     except CheckpointError:
         dtype = "auto"
-    return {"device": device, "dtype": dtype}
+    return {"device": device, "dtype": dtype, "compile": "compile" in picture.settings}
 
 
 def say_differences(picture: Picture, session: Session, inputs: Mapping[str, Any]) -> None:
@@ -105,9 +108,14 @@ def differences(picture: Picture, here: Mapping[str, Any]) -> Iterator[str]:
     for name, there in picture.versions.items():
         if there != (now := versions.get(name, "")):
             yield f"{name} is {now or 'not used'}, and was {there or 'not used'}"
-    for name, there in picture.settings.items():
-        if there != (now := here["settings"].get(name)):
-            yield f"{name} is {now}, and was {there}"
+    computed: Mapping[str, str] = here["computed"]
+    asked: Mapping[str, str] = here["settings"]
+    for name in dict.fromkeys([*picture.settings, *picture.computed]):
+        resolved = name in picture.computed and name in computed
+        was = picture.computed if resolved else picture.settings
+        is_now = computed if resolved else asked
+        if name in was and was[name] != is_now.get(name):
+            yield f"{name} is {is_now.get(name, 'not set')}, and was {was[name]}"
     files: Mapping[str, str] = here["files"]
     for name, there in picture.files.items():
         if name in files and files[name] != there:
@@ -131,8 +139,7 @@ def _here(workflow: Workflow, session: Session, inputs: Mapping[str, Any]) -> di
         value_of=Finder(session.store, None).value_of,
     )
     program.advance()
-    asked = {"device": session.settings.device, "dtype": session.settings.dtype}
-    return provenance(program, program.points[0], asked)
+    return provenance(program, program.points[0], session.settings.told())
 
 
 def _texts(told: Mapping[str, Any], path: Path) -> tuple[str, Mapping[str, str]]:

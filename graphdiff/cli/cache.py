@@ -64,8 +64,8 @@ def ls(pattern: str, cache_dir: Path | None, as_json: bool) -> int:
 @click.option("--older-than", metavar="AGE", help="Throw out what was not used for so long: 30d.")
 def prune(cache_dir: Path | None, max_size: str | None, older_than: str | None) -> int:
     """Throw out what was not used for longest."""
-    limit = read_bytes(max_size) if max_size else LIMIT_BYTES
-    age = read_age(older_than) if older_than else None
+    limit = LIMIT_BYTES if max_size is None else read_bytes(max_size, "--max-size")
+    age = None if older_than is None else read_age(older_than, "--older-than")
     gone = maintain.prune(cache_dir or cache_directory(), limit, older_than_seconds=age)
     click.echo(f"{gone.entries} entries thrown out, {shown_bytes(gone.bytes)} freed")
     return 0
@@ -75,7 +75,11 @@ def prune(cache_dir: Path | None, max_size: str | None, older_than: str | None) 
 @cache_dir_option
 def clear(cache_dir: Path | None) -> int:
     """Throw everything out."""
-    gone = maintain.clear(cache_dir or cache_directory())
+    from graphdiff.engine.history import forget
+
+    folder = cache_dir or cache_directory()
+    gone = maintain.clear(folder)
+    forget(folder)
     click.echo(f"{gone.entries} entries thrown out, {shown_bytes(gone.bytes)} freed")
     return 0
 

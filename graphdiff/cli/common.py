@@ -8,14 +8,34 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from graphdiff.paths import unwritable
+
 EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-existing_path = click.Path(exists=True, path_type=Path)
-any_path = click.Path(path_type=Path)
+
+class _NamedPath(click.Path):
+    """A path that is named: nothing at all would mean the working folder."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401 - as click has it
+        """Refuse an empty name."""
+        if isinstance(value, str) and not value.strip():
+            instead = "name a file" if self.file_okay else "write . for the working folder"
+            self.fail(f"the name is empty: {instead}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+existing_path = _NamedPath(exists=True, path_type=Path)
+any_path = _NamedPath(path_type=Path)
+folder_path = _NamedPath(file_okay=False, path_type=Path)
 
 
 def nodes_option(fn: F) -> F:
@@ -33,7 +53,7 @@ def cache_dir_option(fn: F) -> F:
     """`--cache-dir`: another cache than the user's."""
     return click.option(
         "--cache-dir",
-        type=any_path,
+        type=folder_path,
         metavar="DIR",
         help="The cache folder [default: $GRAPHDIFF_CACHE, else the user's cache directory].",
     )(fn)
@@ -45,3 +65,20 @@ def shown_path(path: Path) -> str:
         return str(path.relative_to(Path.cwd())) if path.is_absolute() else str(path)
     except ValueError:
         return str(path)
+
+
+def refuse_unwritable(file: Path, option: str) -> None:
+    """Refuse a file that could not be written, before the work that it would hold is done.
+
+    Args:
+        file: The file.
+        option: What the command line calls it.
+
+    Raises:
+        click.BadParameter: it is a folder, or no file can be made where it would lie.
+    """
+    if file.is_dir():
+        raise click.BadParameter(f"{file} is a folder: name a file", param_hint=option)
+    why = unwritable(file.parent)
+    if why is not None:
+        raise click.BadParameter(f"{file}: {why}", param_hint=option)

@@ -44,18 +44,19 @@ def command(
     what they compute, so that renaming and reordering is no difference. Nothing is run.
     """
     one, other = open_target(first), open_target(second)
-    told: list[str] = []
-    if one.picture is not None and other.picture is not None:
-        told = list(_origins(find_workflow(first), find_workflow(second)))
+    pictures = one.picture is not None and other.picture is not None
     found: Diff | None = None
     try:
         found = diff(
             _plan(one, assigned, cache_dir, nodes), _plan(other, assigned, cache_dir, nodes)
         )
     except WorkflowError as error:
-        if not told:
+        if not pictures:
             raise
         click.echo(f"their nodes cannot be compared here: {error}", err=True)
+    told: list[str] = []
+    if pictures:
+        told = list(_origins(find_workflow(first), find_workflow(second), found))
     if as_json:
         nodes_said = None if found is None else asdict(found)
         click.echo(json.dumps({"origin": told, "nodes": nodes_said}, ensure_ascii=False))
@@ -72,31 +73,36 @@ def _plan(
 ) -> Plan:
     declared = target.workflow.graph.inputs
     inputs: dict[str, Any] = {}
-    settings: dict[str, str] = {}
+    settings: dict[str, Any] = {}
     if target.picture is not None:
         from graphdiff.cli.again import settings_here
 
         inputs |= target.picture.inputs
         settings = settings_here(target.picture)
-    for name, text in from_text.assignments(declared, assigned, "--set").items():
-        inputs[name] = from_text.read(name, declared[name], text)
+    inputs |= from_text.read_assigned(declared, assigned)
     with Session(
         cache=cache_dir or True,
         nodes=nodes,
         device=settings.get("device", "auto"),
         dtype=settings.get("dtype", "auto"),
+        compile=settings.get("compile", False),
     ) as session:
         return session.plan(target.workflow, inputs)
 
 
-def _origins(first: Path, second: Path) -> Iterable[str]:
-    """What two pictures say differently of where they came from."""
+def _origins(first: Path, second: Path, compared: Diff | None) -> Iterable[str]:
+    """What two pictures say differently of where they came from, beside what their nodes say."""
     from graphdiff.engine.provenance import differences
     from graphdiff.picture import extract
 
     one, other = extract(first) or {}, extract(second) or {}
-    found = list(differences(one, other))
-    if found:
+    told: list[str] = []
+    if compared is not None:
+        told = ["workflow", "inputs"]
+        said = " ".join(compared.changed)
+        told += [f"computed.{name}" for name in ("device", "dtype") if f".{name}: " in said]
+    found = list(differences(one, other, but=told))
+    if found or compared:
         return found
     if first.read_bytes() == second.read_bytes():
         return ["the pictures are the same, byte for byte"]

@@ -10,7 +10,7 @@ import click
 
 from graphdiff.cli import complete
 from graphdiff.cli import inputs as from_text
-from graphdiff.cli.common import any_path, cache_dir_option, nodes_option
+from graphdiff.cli.common import any_path, cache_dir_option, nodes_option, refuse_unwritable
 from graphdiff.cli.target import open_workflow
 from graphdiff.drawing.scene import Status, scene
 from graphdiff.graph.spec import Element, Loop, Part
@@ -40,8 +40,14 @@ def command(
 ) -> int:
     """Draw WORKFLOW from top to bottom, its loops and parts as frames."""
     as_mermaid = as_mermaid or (output is not None and output.suffix in (".mmd", ".md"))
-    if output is not None and not as_mermaid and output.suffix != ".svg":
-        raise click.BadParameter(f"{output}: name a .svg or .mmd file", param_hint="--output")
+    endings = (".mmd", ".md") if as_mermaid else (".svg",)
+    if output is not None and output.suffix not in endings:
+        wanted = "a .mmd or .md file" if as_mermaid else "a .svg or .mmd file"
+        raise click.BadParameter(f"{output}: name {wanted}", param_hint="--output")
+    if output is not None:
+        refuse_unwritable(output, "--output")
+    if assigned and not with_plan:
+        raise click.UsageError("--set changes what --plan colours: add --plan")
     drawn = open_workflow(workflow)
     graph = drawn.graph
     statuses: dict[str, Status] = {}
@@ -63,6 +69,7 @@ def command(
         click.echo(text, nl=False)
         return 0
     output = output or Path(f"{Path(workflow).stem}.svg")
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     click.echo(str(output))
     return 0
@@ -77,11 +84,7 @@ def _planned(
     from graphdiff.engine.session import Session
 
     statuses: dict[str, Status] = {}
-    declared = workflow.graph.inputs
-    inputs = {
-        name: from_text.read(name, declared[name], text)
-        for name, text in from_text.assignments(declared, assigned, "--set").items()
-    }
+    inputs = from_text.read_assigned(workflow.graph.inputs, assigned)
     plan = Session(cache=cache_dir or True, nodes=nodes).plan(workflow, inputs)
     for call in plan.calls:
         parts = re.sub(r"\[\d+\]", "", call.name).split(".")

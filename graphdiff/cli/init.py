@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from graphdiff.cli import complete
+from graphdiff.cli.common import any_path, refuse_unwritable
 from graphdiff.shipped import find_workflow, shipped_workflows
 
 
 @click.command("init")
 @click.argument("name", required=False, shell_complete=complete.shipped)
-@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.argument("target", required=False, type=any_path)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(name: str | None, target: Path | None, force: bool) -> int:
     """Copy the shipped workflow NAME to TARGET [NAME.yaml]; without a name, list them."""
@@ -21,11 +22,12 @@ def command(name: str | None, target: Path | None, force: bool) -> int:
             click.echo(f"{known:<24} {_first_comment(path)}")
         return 0
     source = find_workflow(name)
-    target = target or Path(source.name)
+    target = target if target is not None else Path(source.name)
     if target.is_dir():
         target /= source.name
     if target.exists() and not force:
         raise click.ClickException(f"{target} is there already: name another TARGET, or --force")
+    refuse_unwritable(target, "TARGET")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(source.read_bytes())
     click.echo(f"{target}: edit it, then: graphdiff run {target}")

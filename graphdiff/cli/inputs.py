@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -32,8 +33,14 @@ def is_plain(declared: Input) -> bool:
     return _element(declared.type) in ("str", "int", "float", "bool", "path")
 
 
-def read(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
+def read(name: str, declared: Input, text: str, *, option: str = "") -> Any:  # noqa: ANN401
     """The value that `text` states for an input; text is never read as a reference.
+
+    Args:
+        name: The input.
+        declared: How it is declared.
+        text: What was given.
+        option: The option that it was given by, if not that of the input's name.
 
     Raises:
         click.BadParameter: the text is no value of the declared type.
@@ -42,8 +49,25 @@ def read(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 - any in
         value = _parse(declared, text)
         value = convert(value, input_annotation(declared))
     except (LiteralError, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint=f"--{name.replace('_', '-')}") from None
+        hint = f"{option} {name}" if option else f"--{name.replace('_', '-')}"
+        raise click.BadParameter(str(error), param_hint=hint) from None
     return value
+
+
+def read_assigned(inputs: Mapping[str, Input], pairs: Iterable[str]) -> dict[str, Any]:
+    """The values of the NAME=VALUE pairs of `--set`.
+
+    Raises:
+        click.BadParameter: a pair is none, or names no input, or its text is no value of it.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{pair!r}: write NAME=VALUE", param_hint="--set")
+        name = _known(inputs, name, "--set")
+        found[name] = read(name, inputs[name], text, option="--set")
+    return found
 
 
 def read_element(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
@@ -53,17 +77,6 @@ def read_element(name: str, declared: Input, text: str) -> Any:  # noqa: ANN401 
         click.BadParameter: the text is no value of the element's type.
     """
     return read(name, replace(declared, type=_element(declared.type), optional=False), text)
-
-
-def assignments(inputs: Mapping[str, Input], pairs: Iterable[str], option: str) -> dict[str, str]:
-    """The NAME=VALUE pairs of an option, with names that the workflow has."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{pair!r}: write NAME=VALUE", param_hint=option)
-        found[_known(inputs, name, option)] = value
-    return found
 
 
 def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> dict[str, list[Any]]:
@@ -78,14 +91,25 @@ def sweep(inputs: Mapping[str, Input], pairs: Sequence[str]) -> dict[str, list[A
         if not equals:
             raise click.BadParameter(f"{pair!r}: write NAME=VALUES", param_hint="--sweep")
         declared = inputs[_known(inputs, name, "--sweep")]
+        hint = f"--sweep {name}"
         try:
             items = _sweep_items(declared, text)
-        except (OSError, ValueError) as error:
-            raise click.BadParameter(f"{pair!r}: {error}", param_hint="--sweep") from None
-        values = [read(name, declared, item) for item in items]
-        if not values:
-            raise click.BadParameter(f"{pair!r} holds no value", param_hint="--sweep")
+        except OSError as error:
+            why = f"{error.filename}: {(error.strerror or str(error)).lower()}"
+            raise click.BadParameter(why, param_hint=hint) from None
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r}: {error}", param_hint=hint) from None
+        if not items or (items == [""] and declared.type != "str"):
+            example = "0..7" if declared.type == "int" else "a value, or several with commas"
+            raise click.BadParameter(f"no value is given: write {example}", param_hint=hint)
+        values = [read(name, declared, item, option="--sweep") for item in items]
         axes.setdefault(name, []).extend(values)
+    count = math.prod(map(len, axes.values()))
+    if count > _MOST_POINTS:
+        raise click.BadParameter(
+            f"these are {count} points together: sweep at most {_MOST_POINTS} at a time",
+            param_hint="--sweep",
+        )
     return axes
 
 
@@ -159,13 +183,16 @@ def _parse(declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
             return text.lower() == "true"
         raise ValueError(f"wants true or false, not {text!r}")
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
         if re.fullmatch(r"[+-]?\d+", text):  # 007 and +1, which JSON does not know
             return int(text)
         if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text):
             return float(text)
         raise ValueError(f"wants {kind}, not {text!r}") from None
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"wants a finite number, not {text}")
+    return value
 
 
 def _sweep_items(declared: Input, text: str) -> list[str]:

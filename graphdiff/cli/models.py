@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphdiff.cli.common import any_path
 from graphdiff.cli.units import shown_bytes
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def info(name: str, revision: str | None, as_json: bool) -> int:
     """
     from graphdiff.checkpoints.info import info as read_info
 
+    if not name.strip():
+        raise click.BadParameter("it is empty: `graphdiff models ls` lists some", param_hint="NAME")
     found = read_info(name, revision=revision)
     if as_json:
         click.echo(_json(asdict(found)))
@@ -80,8 +83,8 @@ def info(name: str, revision: str | None, as_json: bool) -> int:
 
 
 @command.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.argument("source", type=any_path)
+@click.argument("target", required=False, type=any_path)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def convert(source: Path, target: Path | None, overwrite: bool) -> int:
     """Rewrite the pickled weights of a file or folder as safetensors, without running any code.

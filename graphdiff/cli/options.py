@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from graphdiff.cli import complete
-from graphdiff.cli.common import any_path, existing_path
+from graphdiff.cli.common import existing_path, folder_path
 
 
 def session_parameters() -> list[click.Parameter]:
@@ -47,16 +47,21 @@ def session_parameters() -> list[click.Parameter]:
             help="What to compute in.",
         ),
         click.Option(
+            ["--compile"],
+            is_flag=True,
+            help="Compile UNets: a minute at first, faster from then on.",
+        ),
+        click.Option(
             ["--output-dir"],
             default="outputs",
-            type=any_path,
+            type=folder_path,
             help="Where files go [default: outputs].",
         ),
         click.Option(["--exact"], is_flag=True, help="Never batch: the same bits every time."),
         click.Option(["--no-cache"], is_flag=True, help="Compute everything, keep nothing."),
         click.Option(
             ["--cache-dir"],
-            type=any_path,
+            type=folder_path,
             help="The cache folder [default: $GRAPHDIFF_CACHE, else the user's].",
         ),
         click.Option(["--no-metadata"], is_flag=True, help="Pictures say nothing of their origin."),
@@ -80,6 +85,7 @@ def session_options(values: dict[str, Any]) -> dict[str, Any]:
         "output_dir": values.pop("output_dir"),
         "device": values.pop("device"),
         "dtype": values.pop("dtype"),
+        "compile": values.pop("compile"),
         "exact": values.pop("exact"),
         "metadata": not values.pop("no_metadata"),
         "nodes": values.pop("nodes"),

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from graphdiff.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG, any_path, shown_path
+from graphdiff.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    any_path,
+    refuse_unwritable,
+    shown_path,
+)
 from graphdiff.cli.options import refuse_missing_device, session_options, session_parameters
 from graphdiff.cli.results import print_event, show
 from graphdiff.cli.stopping import stopping
@@ -77,7 +84,7 @@ def _bound_weights(size: str) -> None:
     from graphdiff.checkpoints.pool import pool
     from graphdiff.cli.units import read_bytes
 
-    pool().budget = read_bytes(size)
+    pool().budget = read_bytes(size, "--max-vram")
 
 
 def run_once(
@@ -138,8 +145,7 @@ def _refuse_grid(grid: Path, sweep: Mapping[str, Sequence[Any]]) -> None:
         raise click.UsageError("--grid shows a sweep: add --sweep NAME=VALUES")
     if grid.suffix.lower() != ".png":
         raise click.BadParameter(f"{grid}: name a .png file", param_hint="--grid")
-    if grid.is_dir():
-        raise click.BadParameter(f"{grid} is a folder", param_hint="--grid")
+    refuse_unwritable(grid, "--grid")
 
 
 def _write_grid(

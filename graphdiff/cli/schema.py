@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from graphdiff.cli.common import any_path, nodes_option
+from graphdiff.cli.common import any_path, nodes_option, refuse_unwritable
 from graphdiff.graph.registry import load_registry
 
 
@@ -26,6 +26,8 @@ def command(output: Path | None, nodes: tuple[Path, ...]) -> int:
     if output is None:
         click.echo(text, nl=False)
     else:
+        refuse_unwritable(output, "--output")
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
         click.echo(str(output))
     return 0

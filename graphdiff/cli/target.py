@@ -134,8 +134,7 @@ class TargetCommand(click.Command):
                 inputs[name] = from_text.read(name, spec, given)
             else:
                 inputs[name] = _listed(name, spec, given)
-        for name, text in from_text.assignments(declared, values.pop("assigned"), "--set").items():
-            inputs[name] = from_text.read(name, declared[name], text)
+        inputs |= from_text.read_assigned(declared, values.pop("assigned"))
         sweep = from_text.sweep(declared, values.pop("sweep", ()))
         targets = list(values.pop("targets"))
         session = self._options(values)
@@ -143,7 +142,7 @@ class TargetCommand(click.Command):
             target, session=session, inputs=inputs, sweep=sweep, targets=targets, **values
         )
 
-    def _stated_by(self, picture: Picture, ctx: click.Context) -> dict[str, str]:
+    def _stated_by(self, picture: Picture, ctx: click.Context) -> dict[str, Any]:
         """The picture's settings, where the command line says nothing else."""
         from graphdiff.cli.again import settings_here
 

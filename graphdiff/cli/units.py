@@ -7,6 +7,7 @@ import re
 import click
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -27,25 +28,25 @@ def shown_age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def read_bytes(text: str) -> int:
+def read_bytes(text: str, option: str) -> int:
     """The bytes that `4GB`, `500M` or `1000` state.
 
     Raises:
         click.BadParameter: the text states no size.
     """
-    match = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(rf"{_NUMBER}\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if not match:
-        raise click.BadParameter(f"{text!r}: write a size such as 500M or 4GB")
+        raise click.BadParameter(f"{text!r}: write a size such as 500M or 4GB", param_hint=option)
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def read_age(text: str) -> float:
+def read_age(text: str, option: str) -> float:
     """The seconds that `12h` or `30d` state.
 
     Raises:
         click.BadParameter: the text states no age.
     """
-    match = re.fullmatch(r"([\d.]+)\s*([smhd])", text.strip())
+    match = re.fullmatch(rf"{_NUMBER}\s*([smhd])", text.strip())
     if not match:
-        raise click.BadParameter(f"{text!r}: write an age such as 12h or 30d")
+        raise click.BadParameter(f"{text!r}: write an age such as 12h or 30d", param_hint=option)
     return float(match[1]) * _AGES[match[2]]

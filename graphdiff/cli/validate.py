@@ -8,10 +8,10 @@ import click
 
 from graphdiff.cli import complete
 from graphdiff.cli.common import EXIT_WRONG, nodes_option
+from graphdiff.cli.target import open_target
 from graphdiff.graph.check import check
 from graphdiff.graph.registry import Registry, load_registry
 from graphdiff.graph.spec import Diagnostic, WorkflowError
-from graphdiff.graph.yaml import draft
 from graphdiff.shipped import find_workflow
 
 
@@ -26,7 +26,7 @@ from graphdiff.shipped import find_workflow
 @click.option("--fix", is_flag=True, help="Rewrite renamed arguments in place.")
 @nodes_option
 def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> int:
-    """Check workflow files and say every mistake in them, each with its line.
+    """Check workflow files, or those in pictures, and say every mistake in them with its line.
 
     Neither the network nor any weights are touched.
     """
@@ -42,7 +42,12 @@ def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> i
         if fix:
             for change in _fix(path, registry):
                 click.echo(change)
-        found = _mistakes(path, registry)
+        try:
+            found = _mistakes(path, registry)
+        except (OSError, ValueError) as error:  # a picture that carries no workflow
+            click.echo(f"error: {error}", err=True)
+            wrong += 1
+            continue
         for diagnostic in found:
             click.echo(str(diagnostic), err=True)
         errors = sum(d.severity == "error" for d in found)
@@ -56,7 +61,7 @@ def command(workflows: tuple[str, ...], fix: bool, nodes: tuple[Path, ...]) -> i
 
 def _mistakes(path: Path, registry: Registry) -> tuple[Diagnostic, ...]:
     try:
-        return check(draft(path), registry)
+        return check(open_target(str(path)).workflow, registry)
     except WorkflowError as error:
         return error.diagnostics
 

@@ -97,12 +97,41 @@ def test_diff_says_why_two_pictures_differ(graphdiff: Command) -> None:
     graphdiff("run", "painting.yaml", "--sweep", "start=3..4")
     said = graphdiff("diff", "outputs/3.png", "outputs/4.png", "--nodes", str(NODES))
     assert said.lines == [
-        "inputs.start: 3 -> 4",
-        "~ sum",
-        "    a: 3 -> 4",
-        "~ paint",
-        "    path: '3.png' -> '4.png'",
-        "2 of its calls would have to run again",
+        "~ inputs.start: 3 -> 4",
+        "2 calls would have to run again",
+    ]
+
+
+def test_diff_of_pictures_names_what_differs_outside_of_the_workflow(graphdiff: Command) -> None:
+    graphdiff("run", "painting.yaml")
+    graphdiff("run", "painting.yaml", "--dtype", "bfloat16", "--output-dir", "other", "--no-cache")
+    said = graphdiff("diff", "outputs/1.png", "other/1.png", "--nodes", str(NODES))
+    assert said.lines == ["settings.dtype: auto -> bfloat16"]
+
+
+TOOLED = """\
+graphdiff: 1
+nodes:
+  tool: {type: Open}
+  value: {type: Use, tool: $tool}
+  paint: {type: Paint, value: $value, path: tooled.png}
+"""
+
+
+def test_what_auto_came_to_is_compared_and_not_what_was_asked(graphdiff: Command) -> None:
+    Path("tooled.yaml").write_text(TOOLED)
+    graphdiff("run", "tooled.yaml")
+    picture = open_picture(Path("outputs/tooled.png"))
+    assert picture.settings["dtype"] == "auto"
+    assert picture.computed == {"device": "cpu", "dtype": "float32"}
+    assert "differs here" not in graphdiff("run", "outputs/tooled.png", "--dtype", "float32").err
+    said = graphdiff("run", "outputs/tooled.png", "--dtype", "bfloat16", "--output-dir", "other")
+    assert said.err.splitlines()[0] == "differs here: dtype is bfloat16, and was float32"
+    said = graphdiff("diff", "outputs/tooled.png", "other/tooled.png", "--nodes", str(NODES))
+    assert said.lines == [
+        "~ tool.dtype: 'float32' -> 'bfloat16'",
+        "value, paint follow from that",
+        "2 calls would have to run again",
     ]
 
 

@@ -52,7 +52,7 @@ def test_pruning_to_nothing_leaves_nothing(graphdiff: Command) -> None:
     [("1000", 1000), ("500M", 500_000_000), ("4GB", 4_000_000_000), ("1.5K", 1500)],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert read_bytes(text) == size
+    assert read_bytes(text, "--max-size") == size
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ nodes:
         type: Loop
         over: 3
         carry: {value: $carry.value}
-        nodes: {slow: {type: Slow, value: $carry.value, seconds: 0.1}}
+        nodes: {slow: {type: Slow, value: $carry.value, seconds: 0.25}}
         next: {value: $slow}
     next: {value: $inner.value}
 outputs: {x: $outer.value}

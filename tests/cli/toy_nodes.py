@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from graphdiff.graph.node import InputFile, OutputFile, Outputs, node
+from graphdiff.graph.node import InputFile, OutputFile, Outputs, Settings, node
 
 OF_THE_RUN = cast(Outputs, None)
 
@@ -62,3 +63,23 @@ def Paint(value: int, path: OutputFile, *, outputs: Outputs = OF_THE_RUN) -> Pat
 def CountBytes(file: InputFile) -> int:
     """Count the bytes of a file."""
     return len(file.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that computes, as a handle says it."""
+
+    device: str
+    dtype: str
+
+
+@node(at="plan")
+def Open(settings: Settings) -> Tool:
+    """A tool, by what the run was told."""
+    return Tool("cpu", "float32" if settings.dtype == "auto" else settings.dtype)
+
+
+@node
+def Use(tool: Tool) -> int:
+    """The digits in a tool's precision."""
+    return int("".join(filter(str.isdigit, tool.dtype)))

@@ -200,7 +200,7 @@ def card(run: Path, evaluation: Path, out: Path) -> None:
 
     loss_curve(run / "log.jsonl", out / "loss.png")
     shutil.copyfile(run / "samples.png", out / "samples.png")
-    for name in ("evaluation.json", "seen.png", "held_out.png"):
+    for name in ("evaluation.json", "seen.png", "held_out.png", "seeds.png"):
         shutil.copyfile(evaluation / name, out / name)
 
 

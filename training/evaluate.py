@@ -149,6 +149,12 @@ def seen_prompts(count: int = 100) -> list[Prompt]:
     return prompts
 
 
+def seeds_prompts(seeds: int = 8) -> list[Prompt]:
+    """What everyone tries first, several times: each should be right, and another picture."""
+    names = concepts()
+    return [Prompt(article(names[label][0]), label) for label in MUST for _ in range(seeds)]
+
+
 def held_out_prompts() -> list[Prompt]:
     """A colour and a noun that never met in training."""
     names = concepts()
@@ -237,6 +243,7 @@ def evaluate(
         "seen": seen_prompts(),
         "painted": painted_prompts(),
         "held_out": held_out_prompts(),
+        "seeds": seeds_prompts(),
     }
     for name, prompts in sets.items():
         pictures = pictures_of(prompts)
@@ -258,6 +265,6 @@ def evaluate(
                 "both_right": sum(row["noun"] and row["colour_right"] for row in rows),
                 "rows": rows,
             }
-        grid(pictures, 10, out / f"{name}.png")
+        grid(pictures, 8 if name == "seeds" else 10, out / f"{name}.png")
     networks.write_json(out / "evaluation.json", result)
     return result

@@ -73,9 +73,9 @@ def place(
     pictures: Tensor,
     rng: np.random.Generator,
     *,
-    turn: float = 0.1,
-    shift: float = 0.04,
-    zoom: tuple[float, float] = (1.0, 1.15),
+    turn: float = 0.12,
+    shift: float = 0.1,
+    zoom: tuple[float, float] = (0.95, 1.25),
     mirror: float = 0.0,
 ) -> Tensor:
     """Turn, shift, shrink and mirror each picture by chance.

@@ -57,12 +57,12 @@ class TextToImageRun(Run):
     data: Path = Path("data/emoji.npz")
     vae: Path = Path("runs/autoencoder/vae")
     init: Path | None = None
-    plain: int = 24
-    painted: int = 3
+    plain: int = 32
+    painted: int = 4
     painted_part: float = 0.25
     white: float = 0.6
-    mirror: float = 0.0
-    no_style: float = 0.2
+    mirror: float = 0.5
+    no_style: float = 0.3
     no_caption: float = 0.1
 
 

@@ -31,7 +31,7 @@ def bind(body: Body, inputs: Mapping[str, Any], *, label: str = "", point: int =
     """
     scope = Scope(body, None, f"{label}/" if label else "", carried=False, point=point)
     mistakes: list[Diagnostic] = []
-    here = Path(os.getcwd())
+    here = Path(os.getcwd()) if inputs else None
     for name, value in inputs.items():
         if name not in body.inputs:
             near = difflib.get_close_matches(name, body.inputs, 1)

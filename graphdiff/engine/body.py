@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from graphdiff.engine.keys import list_token, map_token
 from graphdiff.engine.kind import Kind
 from graphdiff.engine.task import Known
 from graphdiff.graph.spec import Element, Graph, GraphPath
+
+if TYPE_CHECKING:
+    from graphdiff.engine.targets import Wanted
 
 
 class Local:
@@ -51,23 +54,28 @@ class CallSite:
     Attributes:
         label: Its name.
         kind: Its node.
-        path: Where it stands.
+        within: Where the body stands that it is in.
         args: Its arguments by position, None where they are not literals.
         tokens: The tokens of those.
         locals: The arguments that are a reference: position, scopes outwards, slot.
         others: The arguments that are text or lists with references.
     """
 
-    __slots__ = ("args", "kind", "label", "locals", "others", "path", "tokens")
+    __slots__ = ("args", "kind", "label", "locals", "others", "tokens", "within")
 
-    def __init__(self, label: str, kind: Kind, path: GraphPath) -> None:
+    def __init__(self, label: str, kind: Kind, within: GraphPath) -> None:
         self.label = label
         self.kind = kind
-        self.path = path
+        self.within = within
         self.args: list[Any] = [None] * len(kind.names)
         self.tokens: list[bytes] = [b""] * len(kind.names)
-        self.locals: list[tuple[int, int, str]] = []
-        self.others: list[tuple[int, Expr]] = []
+        self.locals: tuple[tuple[int, int, str], ...] = ()
+        self.others: tuple[tuple[int, Expr], ...] = ()
+
+    @property
+    def path(self) -> GraphPath:
+        """Where it stands."""
+        return (*self.within, "nodes", self.label)
 
 
 class LoopSite:
@@ -113,10 +121,11 @@ Descent: TypeAlias = tuple[LoopSite | PartSite, int]
 
 # What fills a slot. The third item of a slot's triple is what the handler needs beside the site.
 How = Literal[
-    "call", "if", "loop", "loop-output", "collected", "part", "part-output",
+    "if", "loop", "loop-output", "collected", "part", "part-output",
     "carry", "inner", "item", "index", "argument", "effects", "loop-effects", "inside",
 ]  # fmt: skip
-Slot: TypeAlias = tuple[How, Any, Any]
+Slot: TypeAlias = tuple[How, Any, Any] | CallSite
+"""How a slot is filled; a call fills the slots of its outputs."""
 
 
 class Body:
@@ -127,10 +136,13 @@ class Body:
         parent: The body around a loop's; None for a graph's.
         labels: What a slot is called by people: the name of its element.
         inputs: What the graph declares: the conversion of each input's value, and its default.
+        wanted: What a run without targets is for, once somebody asked.
+        evaluated: What runs were given by plan nodes that see nothing but their arguments, by key.
     """
 
     __slots__ = (
         "elements",
+        "evaluated",
         "folder",
         "graph",
         "inputs",
@@ -140,7 +152,7 @@ class Body:
         "parent",
         "path",
         "slots",
-        "within",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -161,6 +173,8 @@ class Body:
         self.labels: dict[str, Site] = {}
         self.inputs: dict[str, tuple[Callable[[object], object], Known | None]] = {}
         self.outputs: tuple[str, ...] = ()
+        self.wanted: Wanted | None = None
+        self.evaluated: dict[str, tuple[Known, ...]] = {}
 
     def with_slots(self, more: Mapping[str, Slot]) -> Body:
         """The same with further slots."""

@@ -7,11 +7,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeGuard
 
 from graphdiff.engine.agenda import Agenda
 from graphdiff.engine.errors import NodeError, OutOfMemory
-from graphdiff.engine.gradients import import_torch, loaded_torch, no_gradients
+from graphdiff.engine.gradients import NoGradients, import_torch, loaded_torch
 from graphdiff.engine.guard import SCALARS, Guard, MutationError, changed, guards_of, shapes
 from graphdiff.engine.job import Job, State
 from graphdiff.engine.outputs import OutputFolder
@@ -22,6 +23,7 @@ from graphdiff.engine.worker import Worker
 from graphdiff.graph.node import Settings
 from graphdiff.graph.spec import Place
 
+_UNGUARDED: Mapping[str, tuple[Guard, ...]] = MappingProxyType({})
 _AHEAD = 8  # effects that may wait for the worker, since they hold their pictures
 _COPY = "a node gives new values and leaves its arguments as they are; copy it first"
 
@@ -88,6 +90,7 @@ class Caller:
         self._place_of = place_of
         self._worker = Worker("graphdiff-files", ahead=_AHEAD)
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wary = False  # once something was changed in place, all that is read is looked at
         self._literals: dict[int, tuple[Any, tuple[Guard, ...]]] = {}
 
     def call(self, job: Job) -> None:
@@ -98,7 +101,7 @@ class Caller:
         if args is None:
             return
         guards = self._guards(task, args)
-        if guards and (name := _first_changed(guards)) is not None:
+        if guards and (name := _first_changed(guards, closely=self._wary)) is not None:
             self._fail(job, MutationError(_changed_before(task, name)), 0.0)
             return
         job.state = State.RUNNING
@@ -110,17 +113,25 @@ class Caller:
             return
         if kind.injected:
             self._inject(task, given, None)
-        self._teller.started(task, 1)
+        self._teller.started(job, 1)
         began = time.perf_counter()
         try:
             result = kind.fn(**given)
         except (Exception, SystemExit) as error:  # whatever a node raises, the run goes on
             del given, args
-            self._failed(job, error, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            if guards and (name := _first_changed(guards, closely=True)) is not None:
+                said = f"failed: {error or type(error).__name__}"
+                mutation = MutationError(f"it changed {name} in place, and then {said}; {_COPY}")
+                mutation.__cause__ = error
+                traceback.clear_frames(error.__traceback__)
+                self._fail(job, mutation, seconds)
+            else:
+                self._failed(job, error, seconds)
             return
         seconds = time.perf_counter() - began
         del given, args
-        if guards and (name := _first_changed(guards)) is not None:
+        if guards and (name := _first_changed(guards, closely=True)) is not None:
             self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
             return
         self._finish(job, result, seconds, 1)
@@ -144,6 +155,10 @@ class Caller:
         for job, args in zip(jobs, rows, strict=True):
             for name, guarded in self._guards(job.task, args).items():
                 guards[f"{name} of {job.task.name}"] = guarded
+        if self._wary and _first_changed(guards, closely=True) is not None:
+            for job in jobs:  # so that each is told of what was changed before
+                self.call(job)
+            return
         if kind.torch:
             import_torch()
         given = dict(zip(kind.names, rows[0], strict=True))
@@ -152,7 +167,7 @@ class Caller:
         self._inject(jobs[0].task, given, None)
         for job in jobs:
             job.state = State.RUNNING
-            self._teller.started(job.task, len(jobs))
+            self._teller.started(job, len(jobs))
         began = time.perf_counter()
         try:
             results = list(kind.batch(**given))
@@ -164,7 +179,7 @@ class Caller:
             return
         seconds = (time.perf_counter() - began) / len(jobs)
         del given, rows, args
-        name = _first_changed(guards) or ""
+        name = _first_changed(guards, closely=True) or ""
         for job, result in zip(jobs, results, strict=True):
             if name:
                 self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
@@ -201,14 +216,14 @@ class Caller:
         task = job.task
         folder = OutputFolder(self._folder, self._provenance(task))
         self._inject(task, given, folder)
-        self._teller.started(task, 1)
+        self._teller.started(job, 1)
         self.under_way += 1
         fn = task.kind.fn
 
         def work() -> None:
             began = time.perf_counter()
             try:
-                with no_gradients():
+                with NoGradients():
                     result = fn(**given)
             except BaseException as error:  # even an exit must not be lost in a thread
                 spent, raised = time.perf_counter() - began, error
@@ -295,8 +310,11 @@ class Caller:
         if not isinstance(error, NodeError):
             task = job.task
             said = str(error)
-            if not isinstance(error, MutationError):
+            if isinstance(error, MutationError):
+                self._wary = True
+            else:
                 said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+                said += _where_nan_began(task)
             wrapped = NodeError(task.name, task.kind.node.name, said, self._place_of(task))
             wrapped.__cause__ = error
             error = wrapped
@@ -312,8 +330,13 @@ class Caller:
 
     # Changes in place
 
-    def _guards(self, task: Task, args: list[Any]) -> dict[str, tuple[Guard, ...]]:
+    def _guards(self, task: Task, args: list[Any]) -> Mapping[str, tuple[Guard, ...]]:
         """What shows whether a call changes its arguments, by parameter."""
+        for value in args:
+            if value.__class__ not in SCALARS:
+                break
+        else:
+            return _UNGUARDED
         found: dict[str, tuple[Guard, ...]] = {}
         names = task.kind.names
         wired: dict[int, tuple[Guard, ...]] = {}
@@ -354,11 +377,29 @@ def _is_row(value: object) -> TypeGuard[tuple[Any, ...]]:
     return isinstance(value, tuple)
 
 
-def _first_changed(guards: Mapping[str, tuple[Guard, ...]]) -> str | None:
+def _first_changed(guards: Mapping[str, tuple[Guard, ...]], *, closely: bool = False) -> str | None:
     for name, found in guards.items():
-        if changed(found):
+        if changed(found, closely=closely):
             return name
     return None
+
+
+def _where_nan_began(task: Task) -> str:
+    """The call that first gave what is no number, if something that a call was made of did."""
+    first: Task | None = None
+    seen: set[Task] = set()
+    waiting = [wire.task for wire in task.sources()]
+    while waiting:
+        source = waiting.pop()
+        if source in seen or source.job is None:
+            continue
+        seen.add(source)
+        if source.job.nan and (first is None or source.number < first.number):
+            first = source
+        waiting += [wire.task for wire in source.sources()]
+    if first is None:
+        return ""
+    return f" (the first value that is no number came from {first.name}, a {first.kind.node.name})"
 
 
 def _changed_before(task: Task, parameter: str) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Callable, Collection
+from operator import is_
+from typing import Any, Final
 
 from graphdiff.engine import paths
 from graphdiff.engine.body import CallSite, Expr, Local
 from graphdiff.engine.evaluate import ValueOf, evaluate
 from graphdiff.engine.keys import call_key, token_of
 from graphdiff.engine.kind import PLAIN, Kind
-from graphdiff.engine.scope import Need, Scope, Stuck
+from graphdiff.engine.scope import Goal, Need, Scope, Stuck
 from graphdiff.engine.task import NOTHING, Form, Known, Many, Task, Wire, filled, wires_in
 from graphdiff.graph.literals import LiteralError
 from graphdiff.graph.node import Settings, WireError
 from graphdiff.graph.spec import MISSING, Diagnostic, GraphPath
+
+_REMEMBERED = 256
+_OPEN: Final = object()  # what is not known of a value before the run; None may be the value
 
 
 class Calls:
@@ -25,29 +31,42 @@ class Calls:
             and where they stand.
         diagnostics: What is wrong.
         files: The SHA-256 of each file that a call reads.
+        tasks: The calls by key.
         evaluated: What plan nodes gave, by key.
     """
 
-    def __init__(self, settings: Settings, value_of: ValueOf, nonce: bytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        value_of: ValueOf,
+        fill: Callable[[Scope, str], Form | None],
+        remembered: dict[str, tuple[Known, ...]],
+    ) -> None:
         """Start without any.
 
         Args:
             settings: For the plan nodes that ask for them.
             value_of: The value of a wire, or MISSING while it has none.
-            nonce: What makes the keys of calls that are never cached this run's own.
+            fill: Fills a slot that no call fills, if what it is made of is there already.
+            remembered: What earlier runs were given by plan nodes that see only their arguments,
+                by key; more is added.
         """
         self.linked: list[Task] = []
         self.aliases: list[tuple[int, Scope, CallSite, Task]] = []
         self.diagnostics: list[Diagnostic] = []
         self.files: dict[str, str] = {}
         self.evaluated: dict[str, tuple[Known, ...]] = {}
-        self._tasks: dict[str, Task] = {}
+        self.tasks: dict[str, Task] = {}
         self._settings = settings
         self._value_of = value_of
-        self._nonce = nonce
-        self._said: dict[CallSite, tuple[tuple[Any, ...], Any]] = {}
+        self._fill = fill
+        self._remembered = remembered
+        self._nonce = b""
+        self._needed: dict[CallSite, tuple[list[Any], frozenset[int]]] = {}
+        self._said: dict[CallSite, tuple[list[Any], Any]] = {}
         self._effects: dict[tuple[str, int], int] = {}
         self._reported: set[tuple[GraphPath, str]] = set()
+        self._refused: set[tuple[GraphPath, str, str]] = set()
 
     def link(self, scope: Scope, site: CallSite) -> Need | None:
         """Fill the slots of a call's outputs, or say what has to be filled first."""
@@ -59,16 +78,22 @@ class Calls:
                 return unneeded
             dropped = unneeded
         forms: list[Form] = []
+        missing: list[Goal] = []
         for i, up, slot in site.locals:
-            if i in dropped:
+            if dropped and i in dropped:
                 forms.append(NOTHING)
                 continue
             place = scope.outward(up) if up else scope
             filled_by: Form | None = place.values.get(slot)
+            if filled_by is None and slot[0] == "$":
+                filled_by = self._fill(place, slot)
             if filled_by is None:
-                return place, slot
-            forms.append(filled_by)
-        args, tokens = site.args.copy(), site.tokens.copy()
+                missing.append((place, slot))
+            else:
+                forms.append(filled_by)
+        if missing:
+            return missing[::-1] if len(missing) > 1 else missing[0]
+        args, tokens = site.args, site.tokens.copy()
         wires: list[tuple[int, Wire]] = []
         nested: list[tuple[int, Many]] = []
         origins: dict[int, Known] = {}
@@ -80,6 +105,8 @@ class Calls:
                 continue
             elif isinstance(form, Known):
                 value = form.value
+                if args is site.args:
+                    args = args.copy()
                 if value.__class__ is kind.exact[i] or value.__class__ not in PLAIN:
                     args[i], tokens[i] = value, form.token
                 elif not self._convert(site, i, form, args, tokens):
@@ -93,6 +120,8 @@ class Calls:
                 continue
             found = evaluate(expr, scope, self._value_of, safe=(i, "write") in kind.paths)
             if isinstance(found, Known):
+                if args is site.args:
+                    args = args.copy()
                 if not self._convert(site, i, found, args, tokens):
                     return Stuck()
                 origins[i] = found
@@ -104,6 +133,8 @@ class Calls:
                 tokens[i] = found.token
             else:
                 return found
+        if args is site.args and (dropped or kind.paths or kind.plan):
+            args = args.copy()
         for i in dropped:
             args[i], tokens[i] = None, NOTHING.token
         if kind.paths and not self._locate(site, scope, origins, args, tokens):
@@ -111,16 +142,17 @@ class Calls:
         if kind.plan:
             return self._plan_call(scope, site, args, tokens, wires, nested)
         fresh = kind.cache == "never"
-        if fresh:
+        if fresh:  # under a key that no other run has
+            self._nonce = self._nonce or os.urandom(16)
             tokens.append(self._nonce)
         key = call_key(kind.prefix, tokens)
-        task = self._tasks.get(key)
+        task = self.tasks.get(key)
         if kind.effect:
             key = self._counted(key, scope.point)
-            task = self._tasks.get(key)
+            task = self.tasks.get(key)
         if task is None:
-            task = self._tasks[key] = Task(
-                kind, key, args, tokens, wires, scope, site.label, site.path, len(self.linked)
+            task = self.tasks[key] = Task(
+                kind, key, args, tokens, tuple(wires), scope, site, len(self.linked)
             )
             self.linked.append(task)
             if nested:
@@ -161,27 +193,33 @@ class Calls:
     def _dropped(self, scope: Scope, site: CallSite) -> frozenset[int] | Need:
         """Positions of the inputs that this call does not need, by the node's own word."""
         kind = site.kind
-        known: dict[str, Any] = {}
-        exprs: dict[int, Expr] = {i: Local(up, slot) for i, up, slot in site.locals}
-        exprs.update(site.others)
+        asked: list[Any] = []
         for name in kind.need_names:
             i = kind.place[name]
-            if i not in exprs:
-                known[name] = site.args[i]
+            expr = _expr_at(site, i)
+            if expr is None:
+                asked.append(site.args[i])
                 continue
-            form = evaluate(exprs[i], scope, self._value_of)
+            form = evaluate(expr, scope, self._value_of)
             if isinstance(form, Wire | Many):
                 return frozenset()  # only the run will tell
             if not isinstance(form, Known):
                 return form
-            try:
-                known[name] = (
-                    kind.convert[i](form.value) if form.value.__class__ in PLAIN else (form.value)
-                )
-            except LiteralError:
-                return frozenset()  # reported where the argument itself is converted
+            value = form.value
+            if value.__class__ is not kind.exact[i] and value.__class__ in PLAIN:
+                try:
+                    value = kind.convert[i](value)
+                except LiteralError:
+                    return frozenset()  # reported where the argument itself is converted
+            asked.append(value)
+        memo = self._needed.get(site)  # the passes of a loop ask the same, over and over
+        if memo is not None and all(map(is_, asked, memo[0])):
+            return memo[1]
         assert kind.needed is not None
-        return frozenset(kind.place[name] for name in kind.needed(**known))
+        needed = kind.needed(**dict(zip(kind.need_names, asked, strict=True)))
+        dropped = frozenset(kind.place[name] for name in needed)
+        self._needed[site] = asked, dropped
+        return dropped
 
     def _locate(
         self,
@@ -245,11 +283,18 @@ class Calls:
         located = [str(args[i]).encode() for i, marker in kind.paths if marker == "read"]
         key = call_key(kind.prefix, tokens + located)
         outs = self.evaluated.get(key)
+        if outs is None and kind.closed:
+            outs = self._remembered.get(key)
         if outs is None:
+            mistakes = len(self.diagnostics)
             outs = self._evaluated(site, kind, args)
             if outs is None:
                 return Stuck()
-            self.evaluated[key] = outs
+            if kind.closed and len(self.diagnostics) == mistakes:
+                if len(self._remembered) >= _REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[key] = outs
+        self.evaluated[key] = outs
         if kind.single:
             scope.values[site.label] = outs[0]
         else:
@@ -285,15 +330,19 @@ class Calls:
         kind = site.kind
         facts = args.copy()
         for i, wire in wires:
-            facts[i] = wire.fact
+            facts[i] = _OPEN if wire.fact is None else wire.fact
         for i, many in nested:
             facts[i] = filled(many, lambda wire: wire.fact)
-        asked = tuple(facts[kind.place[name]] for name in kind.infer_names)
+        asked = [facts[i] for i in kind.infer_places]
         memo = self._said.get(site)  # the passes of a loop ask the same, over and over
-        if memo is not None and all(a is b for a, b in zip(asked, memo[0], strict=True)):
+        if memo is not None and all(map(is_, asked, memo[0])):
             said = memo[1]
         else:
-            said = self._say(site, kind, dict(zip(kind.infer_names, asked, strict=True)))
+            unknown = {i for i, _ in wires if facts[i] is _OPEN}
+            known = [None if fact is _OPEN else fact for fact in asked]
+            said = self._say(site, kind, dict(zip(kind.infer_names, known, strict=True)), unknown)
+            if memo is not None and said == memo[1]:
+                said = memo[1]  # so that what reads it is asked the same again
             self._said[site] = asked, said
         if said is None:
             return
@@ -303,12 +352,27 @@ class Calls:
             for port, out in zip(kind.ports, task.outs, strict=True):
                 out.fact = said.get(port)
 
-    def _say(self, site: CallSite, kind: Kind, given: dict[str, Any]) -> Any:  # noqa: ANN401
+    def _say(
+        self,
+        site: CallSite,
+        kind: Kind,
+        given: dict[str, Any],
+        unknown: Collection[int] = (),
+    ) -> Any:  # noqa: ANN401
+        """What a node's `infer` says; None stands for what is unknown, which it may not refuse."""
         assert kind.inferred is not None
         try:
             return kind.inferred(**given)
         except WireError as error:
             i = kind.place.get(error.parameter)
+            if i in unknown:
+                return None
+            for j, up, slot in site.locals:
+                if j == i:
+                    mistake = site.within[: len(site.within) - 2 * up], slot, str(error)
+                    if mistake in self._refused:
+                        return None  # one wire into two nodes, as those of guidance, is one mistake
+                    self._refused.add(mistake)
             self._report(site, "wire-mismatch", self._mismatch(site, error), i)
         return None
 
@@ -336,3 +400,11 @@ class Calls:
         self.diagnostics.append(
             Diagnostic(code, message, path, help=known if isinstance(known, str) else None)
         )
+
+
+def _expr_at(site: CallSite, position: int) -> Expr | None:
+    """What an argument is, where it is no literal."""
+    for i, up, slot in site.locals:
+        if i == position:
+            return Local(up, slot)
+    return next((expr for i, expr in site.others if i == position), None)

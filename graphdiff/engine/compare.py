@@ -2,59 +2,65 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeGuard, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
+
+_WIDEST = 64  # characters of a value that is shown whole
+_AROUND = 16  # characters shown on each side of where long texts differ
 
 
-def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - any values
-    """What two values differ in, one line for each: `weights.files[0].sha256: 1a2b -> 3c4d`."""
-    if _same(a, b):
-        return
-    if type(a) is type(b):
-        if dataclasses.is_dataclass(a) and not isinstance(a, type):
-            for field in dataclasses.fields(a):
-                if field.compare:
-                    one, two = getattr(a, field.name), getattr(b, field.name)
-                    yield from differences(one, two, _under(path, field.name))
-            return
-        if _is_map(a) and _is_map(b):
-            for name in dict.fromkeys([*a, *b]):
-                one, two = a.get(name), b.get(name)
-                yield from differences(one, two, _under(path, str(name)))
-            return
-        if isinstance(a, list | tuple):
-            before, after = cast(list[Any], a), cast(list[Any], b)
-            if len(before) != len(after):
-                yield f"{path}: {len(before)} items -> {len(after)} items".removeprefix(": ")
-            for i, (one, two) in enumerate(zip(before, after, strict=False)):
+def differences(a: Any, b: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON data
+    """What two values of JSON data differ in, one line for each: `scales[2]: 5.0 -> 3.0`."""
+    if _is_map(a) and _is_map(b) and "digest" not in a:
+        for name in dict.fromkeys([*a, *b]):
+            if a.get(name) != b.get(name):
+                yield from differences(a.get(name), b.get(name), f"{path}.{name}")
+    elif _is_list(a) and _is_list(b) and len(a) == len(b):
+        for i, (one, two) in enumerate(zip(a, b, strict=True)):
+            if one != two:
                 yield from differences(one, two, f"{path}[{i}]")
-            return
-    yield f"{path}: {brief(a)} -> {brief(b)}".removeprefix(": ")
+    elif isinstance(a, str) and isinstance(b, str):
+        one, two = _apart(a, b)
+        yield f"{path}: {one} -> {two}"
+    else:
+        yield f"{path}: {brief(a)} -> {brief(b)}"
 
 
-def brief(value: Any) -> str:  # noqa: ANN401 - any value
+def brief(value: Any) -> str:  # noqa: ANN401 - JSON data
     """A value in a few words."""
+    if _is_map(value) and "digest" in value:
+        return f"{value.get('of', '')} ({value['digest'][:6]})"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     text = repr(value)
-    if len(text) <= 60:
+    if len(text) <= _WIDEST:
         return text
-    if isinstance(value, str):
-        return text[:56] + "...'"
-    return f"{type(value).__name__} ({text[:40]}...)"
+    if _is_list(value):
+        return f"{len(value)} items"
+    return f"{text[: _WIDEST - 4]}...{text[-1]}"
 
 
-def _same(a: Any, b: Any) -> bool:  # noqa: ANN401 - any values
-    if a is b:
-        return True
-    try:
-        return type(a) is type(b) and bool(a == b)
-    except Exception:  # values that cannot be compared as a whole: tensors, arrays
-        return False
+def _apart(a: str, b: str) -> tuple[str, str]:
+    """Two texts, of long ones only the place where they differ."""
+    if len(a) <= _WIDEST and len(b) <= _WIDEST:
+        return repr(a), repr(b)
+    shorter = min(len(a), len(b))
+    start = next((i for i in range(shorter) if a[i] != b[i]), shorter)
+    end = next((i for i in range(shorter - start) if a[-1 - i] != b[-1 - i]), shorter - start)
+    return _cut(a, start, end), _cut(b, start, end)
 
 
-def _is_map(value: object) -> TypeGuard[Mapping[Any, Any]]:
+def _cut(text: str, start: int, end: int) -> str:
+    """A text without what is equal at its beginning and at its end, but for some letters."""
+    first, last = max(0, start - _AROUND), len(text) - max(0, end - _AROUND)
+    return brief(("..." if first else "") + text[first:last] + ("..." if last < len(text) else ""))
+
+
+def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping)
 
 
-def _under(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)

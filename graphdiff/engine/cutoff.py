@@ -9,10 +9,11 @@ those of the sources.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from graphdiff.engine.body import gathered_token
 from graphdiff.engine.content import digest
+from graphdiff.engine.guard import tensors_in
 from graphdiff.engine.job import Job, State
 from graphdiff.engine.keys import call_key
 from graphdiff.engine.store import NoStore, Store
@@ -25,22 +26,18 @@ _LOOKUPS = 64  # passes of a loop that are looked up by content, the last ones
 class Cutoff:
     """Finds calls by content.
 
+    What this very run computed is not found: a plan could not foresee it, and what a plan says is
+    what a run does.
+
     Args:
         store: Where they are looked up.
+        tasks: The calls of the run, by key.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, tasks: Mapping[str, Task]) -> None:
         self._store = store
+        self._tasks = tasks
         self._active = not isinstance(store, NoStore)
-        self._computed: set[str] = set()
-
-    def ran(self, task: Task) -> None:
-        """Note that this very run computed a call: what equals it later runs all the same.
-
-        A plan could not foresee it, and what a plan says is what a run does.
-        """
-        if self._active:
-            self._computed.add(task.key)
 
     def find(self, job: Job) -> bool:
         """Whether the store has, under the key of a call that is ready, what an equal one gave."""
@@ -51,25 +48,50 @@ class Cutoff:
             job.content = self._content_key(task)
         return job.content is not None and not task.carried and self._linked(job)
 
-    def find_in_loops(self, jobs: list[Job]) -> list[Job]:
-        """The last passes that the store has by content, of calls in loops that wait to run.
+    def cut_loops(
+        self, jobs: list[Job], needed: Callable[[], set[Task]]
+    ) -> tuple[list[Job], list[Job]]:
+        """Look the last passes of loops up by content, and spare what only they need.
 
         Args:
-            jobs: Those calls, each after those that it reads.
+            jobs: The calls in loops that wait to run, each after those that it reads.
+            needed: The calls that the run is for.
+
+        Returns:
+            The calls that are found now, and those that need not run because of that.
         """
         if not self._active:
-            return []
+            return [], []
         for job in jobs:
             if job.content is None and not job.task.fresh:
                 job.content = self._content_key(job.task)
         ends = [job for job in jobs if job.task.steps and job.content is not None]
-        return [job for job in ends[: -_LOOKUPS - 1 : -1] if self._linked(job)]
+        found = [job for job in ends[: -_LOOKUPS - 1 : -1] if self._linked(job)]
+        if not found:
+            return [], []
+        for job in found:
+            job.state = State.FOUND
+            job.stored = True
+        seen: set[Task] = set()
+        stack = list(needed())
+        while stack:
+            task = stack.pop()
+            if task not in seen and task.job is not None and task.job.under_way:
+                stack += [wire.task for wire in task.sources()]
+            seen.add(task)
+        spared = [job for job in jobs if job.state is State.WAITING and job.task not in seen]
+        for job in spared:
+            job.state = State.SPARED
+        return found, spared
 
     def _linked(self, job: Job) -> bool:
         assert job.content is not None
         key, store = job.task.key, self._store
         old = store.content_lookup(job.content)
-        if old is None or old == key or old in self._computed:
+        if old is None or old == key:
+            return False
+        task = self._tasks.get(old)
+        if task is not None and task.job is not None and task.job.state is State.DONE:
             return False
         digests, meta = store.digests(old), store.meta(old)
         return digests is not None and meta is not None and store.link(key, digests, meta)
@@ -87,30 +109,23 @@ class Cutoff:
 
     def _content(self, wire: Wire) -> bytes | None:
         """What any other call knows an argument by."""
+        if wire.digest is None:
+            wire.digest = self._digest_of(wire)
+        return None if wire.digest is None else b"#" + wire.digest.encode()
+
+    def _digest_of(self, wire: Wire) -> str | None:
+        """The content digest of a value, if it can be had without much ado."""
         job = wire.task.job
         assert job is not None
-        found = self._digest_of(job, wire.port)
-        return None if found is None else b"#" + found.encode()
-
-    def _digest_of(self, job: Job, port: int) -> str | None:
-        """The content digest of a value, if it can be had without much ado."""
-        if job.digests is None:
-            job.digests = {}
-        known = job.digests.get(port)
-        if known is not None:
-            return known
-        found: str | None = None
-        if job.outputs is not None and not _on_device(job, port):
+        if job.outputs is not None and not _on_device(job, wire.port):
             try:
-                found = digest(job.outputs[port])
+                return digest(job.outputs[wire.port])
             except UnkeyableError:
-                found = None
-        elif job.state is State.FOUND:
-            digests = self._store.digests(job.task.key)
-            found = digests.get(job.task.kind.ports[port]) if digests else None
-        if found is not None:
-            job.digests[port] = found
-        return found
+                return None
+        if job.state is State.FOUND:
+            digests = self._store.digests(wire.task.key)
+            return digests.get(wire.task.kind.ports[wire.port]) if digests else None
+        return None
 
 
 def content_key(task: Task, token_of: Callable[[Wire], bytes | None]) -> str | None:
@@ -151,7 +166,6 @@ def _gathered(many: Many, known: dict[Wire, bytes | None]) -> bytes:
 
 def _on_device(job: Job, port: int) -> bool:
     """Whether an output holds tensors that are not in the host's memory."""
-    guards = job.guards[port] if job.guards is not None else ()
-    return bool(guards) and any(
-        before.__class__ is int and item.device.type != "cpu" for item, before in guards
-    )
+    if job.guards is None or not job.guards[port]:
+        return False
+    return any(tensor.device.type != "cpu" for tensor in tensors_in([job.guards[port]]))

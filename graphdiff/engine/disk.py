@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphdiff.engine.codec import DamagedError, UnreadableError, decode, encode
+from graphdiff.engine.codec import DamagedError, UnreadableError, decode, encode, parse
 from graphdiff.engine.content import digest
 from graphdiff.engine.shelf import LIMIT_BYTES, Shelf
 from graphdiff.engine.store import CacheWarning, Digests, Entry, Meta
 from graphdiff.engine.tree import Types, wire_type
 from graphdiff.paths import cache_directory
+
+_LOTS = 1024  # of what is written until somebody counts: finer than this, growth is not noted
 
 
 class DiskStore:
@@ -65,6 +68,7 @@ class DiskStore:
                     return None
                 except DamagedError as error:
                     self._shelf.remove("blobs", content)
+                    self._drop_damaged(digests)
                     self.drop(key)
                     self._warn(f"{record['name']} was damaged ({error}) and is computed again")
                     return None
@@ -106,7 +110,7 @@ class DiskStore:
                     image = encode(value, content)
                     if len(image) > self.limit_bytes // 2:
                         return digests  # all else would have to go for it
-                    self._shelf.write("blobs", content, image)
+                    self._shelf.write("blobs", content, image, replace=True)
                     written += len(image)
             self._write_recipe(key, digests, meta, written)
         except OSError as error:
@@ -151,6 +155,16 @@ class DiskStore:
         """A disk takes up none of it."""
         return 0
 
+    def _drop_damaged(self, digests: Digests) -> None:
+        """Take away the damaged ones of these contents: `put` trusts those that are there."""
+        for content in digests.values():
+            try:
+                parse(memoryview(Path(self._shelf.path("blobs", content)).read_bytes()), content)
+            except DamagedError:
+                self._shelf.remove("blobs", content)
+            except OSError:
+                continue
+
     def _record(self, key: str) -> dict[str, Any] | None:
         try:
             return self._shelf.read_record("recipes", key)
@@ -172,21 +186,28 @@ class DiskStore:
             "name": meta.name,
             "workflow": meta.workflow,
             "seconds": meta.seconds,
-            "recipe": dict(meta.recipe),
             "digests": dict(digests),
         }
         if not self._shelf.write_record("recipes", key, record) and self.digests(key) is None:
             self._shelf.write_record("recipes", key, record, replace=True)
-        if self._shelf.grow(written + 1) > self.limit_bytes // 16:
+        if self._grown(written + 1) > self.limit_bytes // 16:
             from graphdiff.engine.maintain import prune  # seldom needed
 
             prune(self.folder, self.limit_bytes)
+
+    def _grown(self, written: int) -> int:
+        """Note that so much was written; how much all processes wrote since somebody counted.
+
+        Of small writes one in many is noted, as that many, since noting takes as long as writing.
+        """
+        lot = self.limit_bytes // 16 // _LOTS
+        if written >= lot:
+            return self._shelf.grow(written)
+        return self._shelf.grow(lot) if random.random() * lot < written else 0
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"cache {self.folder}: {what}", CacheWarning, stacklevel=3)
 
 
 def _meta(record: Mapping[str, Any]) -> Meta:
-    return Meta(
-        record["node"], record["name"], record["seconds"], record["recipe"], record["workflow"]
-    )
+    return Meta(record["node"], record["name"], record["seconds"], record["workflow"])

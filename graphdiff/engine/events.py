@@ -1,11 +1,14 @@
-"""What a run tells those who watch it, as frozen data; bars, logs and reports are made of it."""
+"""What a run tells those who watch it, as frozen data; bars, logs and reports are made of it.
+
+What is told of each call are named tuples, which are made quickly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,10 @@ class RunStarted:
     points: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStarted:
+class NodeStarted(NamedTuple):
     """A call begins, alone or with others that run as one.
 
-    Args:
+    Attributes:
         node: The call, such as `denoise[3].cond`; in a sweep, the point stands before it.
         type: The node's type.
         batch: How many calls run as one.
@@ -40,8 +42,7 @@ class NodeStarted:
     batch: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFinished:
+class NodeFinished(NamedTuple):
     """A call is done; `seconds` is its share of the time that its batch took."""
 
     node: str
@@ -50,16 +51,14 @@ class NodeFinished:
     batch: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCached:
+class NodeCached(NamedTuple):
     """A call need not run: it, or everything that needs it, was found in the cache."""
 
     node: str
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFailed:
+class NodeFailed(NamedTuple):
     """A call raised an error."""
 
     node: str
@@ -68,8 +67,7 @@ class NodeFailed:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSkipped:
+class NodeSkipped(NamedTuple):
     """A call cannot run, since `cause`, which it depends on, failed."""
 
     node: str
@@ -77,11 +75,10 @@ class NodeSkipped:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoopProgress:
+class LoopProgress(NamedTuple):
     """A pass of a loop has ended.
 
-    Args:
+    Attributes:
         loop: The loop, such as `denoise`.
         done: How many passes have ended.
         total: Of how many; None while that is unknown.

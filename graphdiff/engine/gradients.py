@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 _importing = threading.Lock()
@@ -25,17 +23,16 @@ def import_torch() -> None:
             torch.set_grad_enabled(False)
 
 
-@contextmanager
-def no_gradients() -> Generator[None]:
-    """Run without gradients in this thread, also if torch is imported on the way."""
-    torch = loaded_torch()
-    before = True
-    if torch is not None:
-        before = bool(torch.is_grad_enabled())
-        torch.set_grad_enabled(False)
-    try:
-        yield
-    finally:
+class NoGradients:
+    """Runs without gradients in this thread, also if torch is imported on the way."""
+
+    def __enter__(self) -> None:
+        torch = loaded_torch()
+        self._before = torch is None or bool(torch.is_grad_enabled())
+        if torch is not None:
+            torch.set_grad_enabled(False)
+
+    def __exit__(self, *_: object) -> None:
         torch = loaded_torch()
         if torch is not None:
-            torch.set_grad_enabled(before)
+            torch.set_grad_enabled(self._before)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import is_not
 from typing import Any, TypeAlias, cast
 
+from graphdiff.engine.state import TensorState
 from graphdiff.engine.values import is_array, is_tensor
 
 SCALARS = frozenset((type(None), bool, int, float, str, bytes))
 
 Guard: TypeAlias = tuple[Any, Any]
-"""Something that can be changed in place, and what it was: a tensor's version, a list's items."""
+"""Something that can be changed in place, and what it was: a tensor's state, a list's items."""
 
 
 class MutationError(RuntimeError):
@@ -40,9 +41,7 @@ def guards_of(value: Any) -> tuple[Guard, ...]:  # noqa: ANN401 - any value
             found.append((item, dict(item)))
             waiting += item.values()
         elif is_tensor(kind):
-            version = _version(item)
-            if version is not None:
-                found.append((item, version))
+            found.append((item, TensorState.of(item)))
         elif is_array(kind):
             if hasattr(item, "setflags"):
                 item.setflags(write=False)
@@ -51,11 +50,16 @@ def guards_of(value: Any) -> tuple[Guard, ...]:  # noqa: ANN401 - any value
     return tuple(found)
 
 
-def changed(guards: tuple[Guard, ...]) -> bool:
-    """Whether a value is not as it was when its guards were made."""
+def changed(guards: tuple[Guard, ...], *, closely: bool = False) -> bool:
+    """Whether a value is not as it was when its guards were made.
+
+    Args:
+        guards: Its guards.
+        closely: Whether some elements of tensors are looked at as well.
+    """
     for item, before in guards:
-        if before.__class__ is int:
-            if item._version != before:
+        if before.__class__ is TensorState:
+            if before.changed(item, closely=closely):
                 return True
         elif before.__class__ is tuple:
             if len(item) != len(before) or any(map(is_not, item, before)):
@@ -96,11 +100,18 @@ def shapes(value: Any) -> str:  # noqa: ANN401 - any value
     return ", ".join(filter(None, map(shapes, items)))
 
 
-def _version(tensor: Any) -> int | None:  # noqa: ANN401 - a tensor
-    try:
-        return int(tensor._version)
-    except RuntimeError:  # made in inference mode: it cannot be changed outside of that
-        return None
+def holds_nan(guards: Iterable[tuple[Guard, ...]]) -> bool:
+    """Whether a tensor among outputs was seen to hold what is no number."""
+    for found in guards:
+        for _, before in found:
+            if before.__class__ is TensorState and before.nan:
+                return True
+    return False
+
+
+def tensors_in(guards: Iterable[tuple[Guard, ...]]) -> list[Any]:
+    """The tensors among guarded outputs."""
+    return [item for found in guards for item, before in found if before.__class__ is TensorState]
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphdiff.engine.guard import guards_of
+from graphdiff.engine.guard import guards_of, holds_nan
 from graphdiff.engine.job import FREED, Job, State
 from graphdiff.engine.store import Store
 from graphdiff.engine.task import Task, Wire, filled, wires_in
@@ -38,6 +38,7 @@ class Holdings:
             return FREED
         job.outputs = [entry.values[port] for port in wire.task.kind.ports]
         job.guards = [guards_of(value) for value in job.outputs]
+        job.nan = holds_nan(job.guards)
         return job.outputs[wire.port]
 
     def arguments(self, task: Task) -> list[Any] | None:
@@ -97,6 +98,10 @@ class Holdings:
             return
         if not self.complete and job.task.scope.pinned:
             self._pinned.append((job, port))
+            return
+        job.task.outs[port].digest = None
+        if len(job.outputs) == 1:
+            job.outputs = job.guards = None
             return
         job.outputs[port] = FREED
         if job.guards is not None:

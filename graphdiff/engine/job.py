@@ -40,6 +40,9 @@ class Freed:
 FREED: Final = Freed()
 
 
+_NOBODY: Final[list[Job]] = []  # stays empty: most calls that have run have nobody waiting
+
+
 class Job:
     """A call that a run needs.
 
@@ -54,32 +57,47 @@ class Job:
         seconds: What it took.
         total: What it took with all that it was made of, as far as this run knows.
         stored: Whether a store has its outputs.
-        digests: The content digests of its outputs, if somebody asked.
         content: What it is made of, by content, if that is known.
         group: What it has in common with the calls that it can run with.
         retried: Whether it ran out of memory once already.
+        nan: Whether one of its outputs was seen to hold what is no number.
+        started: Whether it was told that it begins.
     """
 
     __slots__ = (
-        "content", "dependents", "digests", "group", "guards", "outputs", "readers", "retried",
-        "seconds", "state", "stored", "task", "total", "waiting",
+        "content", "dependents", "group", "guards", "nan", "outputs", "readers", "retried",
+        "seconds", "started", "state", "stored", "task", "total", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Task, state: State) -> None:
         self.task = task
         self.state = state
         self.waiting = 0
-        self.dependents: list[Job] = []
+        self.dependents = _NOBODY
         self.outputs: list[Any] | None = None
         self.readers = [0] * len(task.outs)
         self.guards: list[tuple[Guard, ...]] | None = None
         self.seconds = 0.0
         self.total = 0.0
         self.stored = state is State.FOUND
-        self.digests: dict[int, str] | None = None
         self.content: str | None = None
         self.group: tuple[bytes, Hashable] | None = None
         self.retried = False
+        self.nan = False
+        self.started = False
+
+    def await_source(self, source: Job) -> None:
+        """It waits for one more output of `source`."""
+        self.waiting += 1
+        if source.dependents:
+            source.dependents.append(self)
+        else:
+            source.dependents = [self]
+
+    def take_dependents(self) -> list[Job]:
+        """Who waited for it; nobody does any more."""
+        dependents, self.dependents = self.dependents, _NOBODY
+        return dependents
 
     @property
     def under_way(self) -> bool:
@@ -96,6 +114,7 @@ class Job:
         self.state = State.WAITING
         self.outputs = None
         self.stored = False
+        self.started = False
         self.waiting = 0
 
     def __repr__(self) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from graphdiff.engine.guard import SCALARS
+from graphdiff.engine.guard import SCALARS, tensors_in
 from graphdiff.engine.job import FREED, Job
-from graphdiff.engine.kind import PLAIN
 from graphdiff.engine.memory import MemoryStore
 from graphdiff.engine.store import CacheWarning, Meta, NoStore, Store, Tiered
 from graphdiff.engine.task import Task
@@ -16,7 +15,7 @@ from graphdiff.engine.worker import Worker
 from graphdiff.graph.node import CachePolicy
 
 _SHARE = 100  # writing may take a hundredth of the time that it saves
-_WRITE_SECONDS = 0.0004
+_WRITE_SECONDS = 0.0009
 _BYTES_PER_SECOND = 400e6
 _CHEAP_ONES = 256  # small calls that are written down in any case, in one run
 _SMALL = 1 << 20
@@ -42,6 +41,9 @@ class Keeper:
     Args:
         store: The store.
         workflow: The workflow's name, which is noted with what is kept.
+
+    Attributes:
+        lasts: Whether the store outlives the process.
     """
 
     def __init__(self, store: Store, workflow: str) -> None:
@@ -49,7 +51,7 @@ class Keeper:
         self._workflow = workflow
         self._memory: Store | None = store.memory if isinstance(store, Tiered) else store
         self._nothing = isinstance(store, NoStore)
-        self._lasts = not isinstance(store, MemoryStore | NoStore)
+        self.lasts = not isinstance(store, MemoryStore | NoStore)
         self._writer = Worker("graphdiff-writer", ahead=64)
         self._cheap = _CHEAP_ONES
         self._unkeyable: set[str] = set()
@@ -69,7 +71,7 @@ class Keeper:
         if self._nothing or task.fresh or policy == "never":
             return
         values = dict(zip(task.kind.ports, outputs, strict=True))
-        if not self._lasts:
+        if not self.lasts:
             self._remember(task, values, job.seconds, content_key)
             return
         plain = len(outputs) == 1 and outputs[0].__class__ in SCALARS
@@ -111,10 +113,10 @@ class Keeper:
         task = job.task
         job.stored = True
         job.total = 0.0
-        if not self._lasts:
+        if not self.lasts:
             self._remember(task, values, job.seconds, content_key)
             return
-        meta = self._meta(task, job.seconds, recipe_of(task))
+        meta = self._meta(task, job.seconds)
 
         def put() -> None:
             try:
@@ -142,12 +144,12 @@ class Keeper:
         self, task: Task, values: dict[str, Any], seconds: float, content_key: str | None
     ) -> None:
         if self._memory is not None:
-            self._memory.put(task.key, values, self._meta(task, seconds, {}), durable=False)
-            if content_key is not None and (self._memory is not self._store or not self._lasts):
+            self._memory.put(task.key, values, self._meta(task, seconds), durable=False)
+            if content_key is not None and (self._memory is not self._store or not self.lasts):
                 self._memory.content_put(content_key, task.key)
 
-    def _meta(self, task: Task, seconds: float, recipe: dict[str, Any]) -> Meta:
-        return Meta(task.kind.node.name, task.name, seconds, recipe, self._workflow)
+    def _meta(self, task: Task, seconds: float) -> Meta:
+        return Meta(task.kind.node.name, task.name, seconds, self._workflow)
 
 
 def _is_frontier(task: Task) -> bool:
@@ -156,52 +158,4 @@ def _is_frontier(task: Task) -> bool:
 
 
 def _holds_tensors(job: Job) -> bool:
-    guards = job.guards or ()
-    return any(before.__class__ is int for found in guards for _, before in found)
-
-
-def recipe_of(task: Task) -> dict[str, Any]:
-    """What a call's key is made of, as JSON data, to tell later why another key differs."""
-    identity = task.kind.identity
-    args: dict[str, Any] = {}
-    wires = dict(task.wires)
-    nested = dict(task.nested)
-    for i, name in enumerate(task.kind.names):
-        if (wire := wires.get(i)) is not None:
-            args[name] = _source(wire.task, wire.port)
-        elif (many := nested.get(i)) is not None:
-            args[name] = {"sources": [_source(w.task, w.port) for w in _wires(many)]}
-        else:
-            args[name] = {"value": _brief(task.args[i], task.tokens[i])}
-    return {
-        "node": {
-            "version": identity.version,
-            "source": identity.source,
-            "torch": identity.torch,
-        },
-        "args": args,
-    }
-
-
-def _source(task: Task, port: int) -> dict[str, str]:
-    return {"from": task.name, "port": task.kind.ports[port], "key": task.key}
-
-
-def _wires(form: Any) -> list[Any]:  # noqa: ANN401 - a form
-    from graphdiff.engine.task import wires_in
-
-    return wires_in(form)
-
-
-def _brief(value: Any, token: bytes) -> Any:  # noqa: ANN401 - JSON data
-    """A literal as JSON data: itself if it is plain and short, else what it is known by."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str) and len(value) <= 200:
-        return value
-    if value.__class__ in PLAIN and len(text := repr(value)) <= 200:
-        return text
-    from hashlib import blake2b
-
-    digest = blake2b(token, digest_size=6).hexdigest()
-    return f"{type(value).__name__} {digest}"
+    return bool(tensors_in(job.guards or ()))

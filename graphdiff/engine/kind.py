@@ -34,6 +34,8 @@ class Kind:
         single: Whether it has one nameless output.
         identity: What it is.
         prefix: The same as bytes, with which every key of a call begins.
+        closed: Whether it sees nothing but its arguments: no files, no settings, nothing that makes
+            it never to be cached.
         paths: Positions of path parameters, and their kind.
         gives: What its result must be an instance of, where classes say it; None where they do not.
         stacked: Positions of the parameters that may differ within a batch; None if it has none.
@@ -42,6 +44,7 @@ class Kind:
     __slots__ = (
         "batch",
         "cache",
+        "closed",
         "convert",
         "defaults",
         "effect",
@@ -50,9 +53,12 @@ class Kind:
         "gives",
         "identity",
         "infer_names",
+        "infer_places",
         "inferred",
         "injected",
         "limit",
+        "limit_names",
+        "limiting",
         "names",
         "need_names",
         "needed",
@@ -90,14 +96,19 @@ class Kind:
         self.effect = node.effect
         self.cache: CachePolicy = node.cache
         self.injected = node.injected
+        self.closed = not self.paths and not self.injected and self.cache != "never"
         self.torch = bool(self.identity.torch)
         self.needed = node.needed
         self.need_names = _parameters(node.needed)
         self.inferred = node.inferred
         self.infer_names = _parameters(node.inferred)
+        self.infer_places = tuple(self.place[name] for name in self.infer_names)
         batch = None if exact else node.batch
         self.batch = batch.fn if batch else None
-        self.limit = batch.limit if batch else None
+        limit = batch.limit if batch else None
+        self.limit = limit if isinstance(limit, int) else None
+        self.limiting = limit if callable(limit) else None
+        self.limit_names = _parameters(self.limiting)
         self.stacked = tuple(self.place[name] for name in batch.over) if batch else None
         self.special = bool(self.paths or self.plan or self.needed)
 

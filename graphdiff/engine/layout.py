@@ -77,10 +77,11 @@ class Compiler:
 
     def _elements(self, body: Body) -> None:
         for label, element in body.elements.items():
-            path = (*body.path, "nodes", label)
             if element.__class__ is Call:
-                self._call(label, element, body, path)
-            elif isinstance(element, Loop):
+                self._call(label, element, body)
+                continue
+            path = (*body.path, "nodes", label)
+            if isinstance(element, Loop):
                 self._loop(label, element, body, path)
             elif isinstance(element, If):
                 site = IfSite(
@@ -95,28 +96,31 @@ class Compiler:
             elif isinstance(element, Part):
                 self._part(label, element, body, path)
 
-    def _call(self, label: str, call: Any, body: Body, path: GraphPath) -> None:  # noqa: ANN401
+    def _call(self, label: str, call: Any, body: Body) -> None:  # noqa: ANN401
         kind = self._kinds.get(call.type)
         if kind is None:
             node = self._registry.nodes.get(call.type)
             if node is None:
-                raise _mistake("unknown-node-type", f"no node is called {call.type}", path)
+                where = (*body.path, "nodes", label)
+                raise _mistake("unknown-node-type", f"no node is called {call.type}", where)
             kind = self._kinds[call.type] = self._kind_of(node)
-        site = CallSite(label, kind, path)
+        site = CallSite(label, kind, body.path)
         args, tokens, given = site.args, site.tokens, call.args
+        local: list[tuple[int, int, str]] = []
+        others: list[tuple[int, Expr]] = []
         count = 0
         for i, name in enumerate(kind.names):
             if name in given:
                 count += 1
                 value = given[name]
                 if value.__class__ is Ref:
-                    local = self._ref(value, body)
-                    site.locals.append((i, local.up, local.slot))
+                    found = self._ref(value, body)
+                    local.append((i, found.up, found.slot))
                     continue
                 if value.__class__ is not kind.exact[i]:
-                    expr = self._argument(value, body, kind.convert[i], (*path, name))
+                    expr = self._argument(value, body, kind.convert[i], (*site.path, name))
                     if not isinstance(expr, Known):
-                        site.others.append((i, expr))
+                        others.append((i, expr))
                         continue
                     args[i], tokens[i] = expr.value, expr.token
                 else:
@@ -124,17 +128,21 @@ class Compiler:
             else:
                 default = kind.defaults[i]
                 if default is None:
-                    raise _mistake("missing-argument", f"{label} needs {name}", (*path, name))
+                    raise _mistake("missing-argument", f"{label} needs {name}", (*site.path, name))
                 args[i], tokens[i] = default.value, default.token
         if count != len(given):
             name = next(name for name in given if name not in kind.place)
-            raise _mistake("unknown-argument", f"{label} has no {name}", (*path, name))
+            raise _mistake("unknown-argument", f"{label} has no {name}", (*site.path, name))
+        if local:
+            site.locals = tuple(local)
+        if others:
+            site.others = tuple(others)
         body.labels[label] = site
         if kind.single:
-            body.slots[label] = "call", site, None
+            body.slots[label] = site
         else:
             for port in kind.ports:
-                body.slots[f"{label}.{port}"] = "call", site, None
+                body.slots[f"{label}.{port}"] = site
 
     def _argument(
         self,
@@ -235,6 +243,9 @@ class Compiler:
         head = path[0]
         if head in ("item", "index", "carry"):
             return _found(Local(0, "$" + ".".join(path)), body, ref)
+        beside = body.labels.get(head)
+        if isinstance(beside, CallSite) and beside.kind.single and len(path) == 1:
+            return Local(0, head)
         up = 0
         while True:
             if head == "inputs":

@@ -9,9 +9,9 @@ called again when the value is there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from graphdiff.engine.body import Descent, Expr, IfSite, LoopSite, PartSite
+from graphdiff.engine.body import CallSite, Descent, Expr, How, IfSite, LoopSite, PartSite
 from graphdiff.engine.calls import Calls
 from graphdiff.engine.evaluate import ValueOf, evaluate, gathered
 from graphdiff.engine.keys import token_of
@@ -32,9 +32,11 @@ class Linker:
         extra: Values that are needed in any case though no call that reads them is linked yet.
     """
 
-    def __init__(self, settings: Settings, value_of: ValueOf, *, nonce: bytes = b"") -> None:
+    def __init__(
+        self, settings: Settings, value_of: ValueOf, remembered: dict[str, tuple[Known, ...]]
+    ) -> None:
         """Start without anything linked; the arguments are those of `Calls`."""
-        self.calls = Calls(settings, value_of, nonce)
+        self.calls = Calls(settings, value_of, self._fill_now, remembered)
         self.stuck: list[Wire] = []
         self.extra: list[Wire] = []
         self._value_of = value_of
@@ -63,16 +65,12 @@ class Linker:
             if slot in scope.values:
                 stack.pop()
                 continue
-            how, site, more = scope.body.slots[slot]
+            filled_by = scope.body.slots[slot]
             need: Need | None
-            if how == "call":
-                need = self.calls.link(scope, site)
-            elif how == "inner":
-                need = self._inner(scope, slot, site)
-            elif how == "carry":
-                need = self._carry(scope, slot, site, more)
+            if isinstance(filled_by, CallSite):
+                need = self.calls.link(scope, filled_by)
             else:
-                need = getattr(self, _HANDLERS[how])(scope, slot, site, more)
+                need = self._filled(scope, slot, *filled_by)
             if need is None:
                 stack.pop()
             elif isinstance(need, tuple):
@@ -85,6 +83,31 @@ class Linker:
                     self._pin(waiting)
                 return False
         return True
+
+    def _fill_now(self, scope: Scope, slot: str) -> Form | None:
+        """What fills a slot that no call fills, if what it is made of is there already."""
+        filled_by = scope.body.slots[slot]
+        if isinstance(filled_by, CallSite) or filled_by[0] not in _PASSED_ON:
+            return None
+        if self._filled(scope, slot, *filled_by) is not None:
+            return None
+        form: Form = scope.values[slot]
+        return form
+
+    def _filled(
+        self,
+        scope: Scope,
+        slot: str,
+        how: How,
+        site: Any,  # noqa: ANN401 - what `how` says
+        more: Any,  # noqa: ANN401 - the same
+    ) -> Need | None:
+        if how == "inner":
+            return self._inner(scope, slot, site)
+        if how == "carry":
+            return self._carry(scope, slot, site, more)
+        need: Need | None = getattr(self, _HANDLERS[how])(scope, slot, site, more)
+        return need
 
     def _pin(self, scope: Scope | None) -> None:
         while scope is not None and not scope.pinned:
@@ -192,20 +215,24 @@ class Linker:
             value = self._value_of(form)
             if value is MISSING:
                 return Stuck([form])
-            return self._listed(value, site, form.token)
-        if isinstance(form, Known | Many):
-            return self._listed(form.value if isinstance(form, Known) else form.items, site, None)
+            return self._listed(value, site, form)
+        if isinstance(form, Known):
+            return self._listed(form.value, site, form)
+        if isinstance(form, Many):
+            return self._listed(form.items, site, None)
         return form
 
-    def _listed(self, value: Any, site: LoopSite, token: bytes | None) -> Items | Stuck:  # noqa: ANN401
+    def _listed(self, value: Any, site: LoopSite, source: Form | None) -> Items | Stuck:  # noqa: ANN401
         """What a loop goes over; items of a value of the run are known by where they come from."""
         if value.__class__ is int and value >= 0:
             return Items(range(value))
         if not isinstance(value, str | bytes | dict | bool | int) and hasattr(value, "__iter__"):
             items = list(value)
-            if token is None:
-                return Items(items)
-            return Items([Known(item, token + b"[%d]" % i) for i, item in enumerate(items)])
+            if isinstance(source, Known):
+                return Items.of(source, items)
+            if isinstance(source, Wire):
+                items = [Known(it, source.token + b"[%d]" % i) for i, it in enumerate(items)]
+            return Items(items)
         message = (
             f"{site.label} goes over a list, a schedule or a number of passes, not over {value!r}"
         )
@@ -275,8 +302,9 @@ class Linker:
         count = passes.count
         if count == 0:
             name = inner.removeprefix("$next.")
-            _, _, first = site.body.slots[f"$carry.{name}"]
-            return self._set(scope, slot, first, scope)
+            carry = site.body.slots[f"$carry.{name}"]
+            assert not isinstance(carry, CallSite)
+            return self._set(scope, slot, carry[2], scope)
         if inner not in passes.at(count - 1).values:
             # First pass on top of the stack: each finds its carry there already.
             return [(passes.at(k), inner) for k in range(count - 1, -1, -1)]
@@ -351,7 +379,10 @@ class Linker:
         scope.values[slot] = Known(scope.index, token_of(scope.index))
 
 
-_HANDLERS = {
+_PASSED_ON: Final = frozenset(("carry", "item", "index", "inner"))
+"""How slots are filled whose handlers hand on what is there, and do nothing else."""
+
+_HANDLERS: Final = {
     "if": "_if",
     "loop": "_loop",
     "loop-output": "_loop_output",

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from graphdiff.engine.content import digest
+from graphdiff.engine.guard import SCALARS, Guard, changed, guards_of
 from graphdiff.engine.store import Digests, Entry, Meta
 from graphdiff.engine.values import UnkeyableError, size
 
 HOST_BYTES = 4 << 30
 DEVICE_BYTES = 1 << 30
 
+_UNASKED: Final[Digests] = MappingProxyType({})
+_ENTRY_BYTES: Final = 400  # what holding something takes, beside what is held
+
 
 class _Held:
-    __slots__ = ("device", "digests", "host", "meta", "values")
+    """Outputs of one call, as a row: a map for each call would take up most of the room."""
 
-    def __init__(self, values: Mapping[str, object], digests: Digests, meta: Meta) -> None:
-        self.values, self.digests, self.meta = values, digests, meta
-        self.host, self.device = size(values)
+    __slots__ = ("device", "digests", "guards", "host", "meta", "outputs", "ports")
+
+    def __init__(
+        self, ports: tuple[str, ...], values: Mapping[str, object], digests: Digests, meta: Meta
+    ) -> None:
+        self.ports, self.digests, self.meta = ports, digests, meta
+        self.outputs = tuple(values.values())
+        if len(ports) == 1 and self.outputs[0].__class__ in SCALARS:
+            self.host, self.device = _ENTRY_BYTES + sys.getsizeof(self.outputs[0]), 0
+            self.guards: tuple[Guard, ...] = ()
+        else:
+            self.host, self.device = size(values)
+            self.guards = guards_of(self.outputs)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The outputs by port."""
+        return dict(zip(self.ports, self.outputs, strict=True))
 
 
 class MemoryStore:
     """Values that live as long as the store, unless room is needed.
+
+    Whoever was given a value may change it in place; then it is not here any more.
 
     Args:
         host_bytes: The most bytes to keep on the host.
@@ -38,6 +62,7 @@ class MemoryStore:
         self._contents: dict[str, str] = {}
         self._contents_limit = 1000
         self._by_digests: dict[frozenset[tuple[str, str]], str] = {}
+        self._ports: dict[tuple[str, ...], tuple[str, ...]] = {}  # each row of names once
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -50,12 +75,13 @@ class MemoryStore:
 
     def has(self, key: str) -> bool:
         """Whether the outputs of the call `key` are here."""
-        return key in self._held
+        held = self._held.get(key)
+        return held is not None and (not held.guards or self._unchanged(key) is not None)
 
     def get(self, key: str, ports: Collection[str] | None = None) -> Entry | None:
         """The outputs of a call: all of them, since they cost nothing."""
         with self._lock:
-            held = self._held.get(key)
+            held = self._unchanged(key)
             if held is None:
                 return None
             self._held.move_to_end(key)
@@ -68,10 +94,10 @@ class MemoryStore:
 
         None as well where an output has no content to be known by.
         """
-        held = self._held.get(key)
+        held = self._unchanged(key)
         if held is None:
             return None
-        if not held.digests and held.values:
+        if not held.digests and held.ports:
             try:
                 digests = {port: digest(value) for port, value in held.values.items()}
             except UnkeyableError:
@@ -92,17 +118,17 @@ class MemoryStore:
     ) -> Digests:
         """Keep the outputs of a call, by reference; without digests until somebody asks."""
         if key not in self._held:
-            self._hold(key, _Held(dict(values), {}, meta))
+            self._hold(key, self._row(values, _UNASKED, meta))
         return {}
 
     def link(self, key: str, digests: Digests, meta: Meta) -> bool:
         """Keep under `key` the outputs of a call whose digests were asked for."""
         with self._lock:
-            source = self._held.get(self._by_digests.get(frozenset(digests.items()), ""))
+            source = self._unchanged(self._by_digests.get(frozenset(digests.items()), ""))
             if source is None:
                 return False
             if key not in self._held:
-                self._hold(key, _Held(source.values, dict(digests), meta))
+                self._hold(key, self._row(source.values, dict(digests), meta))
             return True
 
     def content_lookup(self, content_key: str) -> str | None:
@@ -147,6 +173,18 @@ class MemoryStore:
             self._contents.clear()
             self._by_digests.clear()
             self._host = self._device = 0
+
+    def _unchanged(self, key: str) -> _Held | None:
+        """What is held under a key, unless it was changed in place."""
+        held = self._held.get(key)
+        if held is not None and held.guards and changed(held.guards, closely=True):
+            self.drop(key)
+            return None
+        return held
+
+    def _row(self, values: Mapping[str, object], digests: Digests, meta: Meta) -> _Held:
+        ports = tuple(values)
+        return _Held(self._ports.setdefault(ports, ports), values, digests, meta)
 
     def _hold(self, key: str, held: _Held) -> None:
         if held.host > self._host_limit or held.device > self._device_limit:

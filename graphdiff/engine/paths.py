@@ -39,6 +39,8 @@ def named(value: Any, base: Path | None) -> Any:  # noqa: ANN401 - a name, or a 
     if isinstance(value, list | tuple):
         return [named(item, base) for item in cast(list[Any], value)]
     text = str(value)
+    if not text.strip():
+        return text  # no name at all, and not that of the folder
     if text.startswith(("./", "../", "~", "/", ".\\", "..\\")) or text in (".", ".."):
         return str(absolute(text, base))
     beside = absolute(text, base)

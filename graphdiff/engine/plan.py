@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graphdiff.engine.program import PointInputs, Program, unlinked
+from graphdiff.engine.program import PointInputs, Program, Uncollected, unlinked
 from graphdiff.engine.store import Store
 from graphdiff.engine.targets import ancestors
 from graphdiff.engine.task import Task, Wire
@@ -101,7 +101,8 @@ def plan(
         targets=targets,
         exact=exact,
     )
-    complete = program.advance()
+    with Uncollected():
+        complete = program.advance()
     needed = [task for point in program.points for task in point.tasks()]
     needed += [wire.task for wire in (*program.linker.stuck, *program.linker.extra)]
     run, _ = demand(needed, finder.found)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,13 +100,16 @@ class Program:
         """Lay out a workflow that has passed the checker, and bind its inputs.
 
         Raises:
-            WorkflowError: an input or a target is wrong.
+            WorkflowError: an input or a target is wrong, or there is no set of inputs.
         """
+        if not points:
+            message = "there are no sets of inputs: give at least one, be it empty"
+            raise WorkflowError((Diagnostic("nothing-to-run", message),))
         self.workflow = workflow
         body = laid_out(workflow.graph, registry, exact=exact)
         self.wanted: Wanted = wanted(body, targets)
         self.body: Body = body.with_slots(self.wanted.inside)
-        self.linker = Linker(settings, value_of, nonce=os.urandom(16))
+        self.linker = Linker(settings, value_of, body.evaluated)
         slots = self.wanted.slots()
         self.result_slots = frozenset(s for p in self.wanted.results.values() for s in p.values())
         self.points = [
@@ -127,15 +128,16 @@ class Program:
             goals += [(point, goal) for goal in point.goals]
             point.goals = []
         try:
-            with Uncollected():
-                waiting = self.linker.advance([goal for _, goal in goals])
+            waiting = self.linker.advance([goal for _, goal in goals])
         except WorkflowError as error:
             raise WorkflowError(tuple(map(self._placed, error.diagnostics))) from None
+        if not waiting:
+            return True
         left = set(map(_identity, waiting))
         for point, goal in goals:
             if _identity(goal) in left:
                 point.goals.append(goal)
-        return not waiting
+        return False
 
     def _placed(self, diagnostic: Diagnostic) -> Diagnostic:
         if diagnostic.place is not None:
@@ -175,17 +177,23 @@ class Uncollected:
 _MANY = 2000
 
 
-@contextmanager
-def set_aside(count: int) -> Generator[None]:
-    """Let garbage collection leave out what there is by now, if it is a lot."""
-    if count < _MANY:
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+class SetAside:
+    """Lets garbage collection leave out what there is by now, if it is a lot.
+
+    Args:
+        count: How many calls there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._many = count >= _MANY
+
+    def __enter__(self) -> None:
+        if self._many:
+            gc.freeze()
+
+    def __exit__(self, *_: object) -> None:
+        if self._many:
+            gc.unfreeze()
 
 
 _REMEMBERED = 4
@@ -208,6 +216,13 @@ def laid_out(graph: Graph, registry: Registry, *, exact: bool = False) -> Body:
         while len(_bodies) > _REMEMBERED:
             _bodies.popitem(last=False)
     return body
+
+
+def forget(graph: Graph) -> None:
+    """Lay a graph out anew next time."""
+    with _lock:
+        for key in [key for key, known in _bodies.items() if known[0] is graph]:
+            del _bodies[key]
 
 
 def scopes_in(scope: Scope) -> Iterator[Scope]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from graphdiff.engine.by_identity import ByIdentity
+from graphdiff.engine.facts import short_path
 from graphdiff.engine.keys import token_of
 from graphdiff.engine.program import Point, Program
 from graphdiff.engine.scope import Scope
 from graphdiff.engine.task import Known
 from graphdiff.graph.installed import version_of
 from graphdiff.graph.spec import WorkflowError
+
+_SCALARS = frozenset((type(None), bool, int, float, str))
 
 
 def provenance(program: Program, point: Point, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -24,12 +29,22 @@ def provenance(program: Program, point: Point, settings: Mapping[str, str]) -> d
         point: The set of inputs.
         settings: Device and dtype, as they were asked for.
     """
+    evaluated = program.linker.calls.evaluated.values()
+    said = [_SAID_BY(out.value) for outs in evaluated for out in outs]
+    computed = {
+        "device": {name for one in said for name in one.device},
+        "dtype": {name for one in said for name in one.dtype},
+    }
+    files = dict(program.linker.calls.files)
+    for one in said:
+        files |= one.files
     return {
-        "graphdiff": version_of("graphdiff"),
+        "graphdiff": _version("graphdiff"),
         "workflow": _texts(program),
         "inputs": _inputs(point.scope),
         "settings": dict(settings),
-        "files": {_short(path): digest for path, digest in sorted(_files(program).items())},
+        "computed": {name: " and ".join(sorted(what)) for name, what in computed.items() if what},
+        "files": {short_path(path): digest for path, digest in sorted(files.items())},
         "versions": _versions(program),
     }
 
@@ -70,35 +85,57 @@ def _json(value: Any) -> Any:  # noqa: ANN401 - JSON data
     return f"<{type(value).__name__} {token_of(value).hex()[:16]}>"
 
 
-def _files(program: Program) -> dict[str, str]:
-    """The SHA-256 of every file that nodes read, and of those that plan nodes speak of."""
-    found = dict(program.linker.calls.files)
-    for outs in program.linker.calls.evaluated.values():
-        for out in outs:
-            found |= _fingerprints(out.value)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the records in a value say.
+
+    Args:
+        device: On what is computed.
+        dtype: In what is computed.
+        files: The SHA-256 of each file by its path.
+    """
+
+    device: frozenset[str]
+    dtype: frozenset[str]
+    files: Mapping[str, str]
 
 
-def _fingerprints(value: Any) -> dict[str, str]:  # noqa: ANN401 - any value
-    """Of each record in a value that names a file and its hash, these two."""
-    found: dict[str, str] = {}
+def _said_by(value: Any) -> _Said:  # noqa: ANN401 - any value
+    device: set[str] = set()
+    dtype: set[str] = set()
+    files: dict[str, str] = {}
+    for item in _records(value):
+        names = _fields_of(item.__class__)
+        for name, said in (("device", device), ("dtype", dtype)):
+            if name in names and isinstance(found := getattr(item, name), str):
+                said.add(found)
+        if "sha256" in names and "path" in names and isinstance(item.path, Path):
+            files[str(item.path)] = item.sha256
+    return _Said(frozenset(device), frozenset(dtype), files)
+
+
+_SAID_BY = ByIdentity(_said_by, most=256)
+
+
+def _records(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any value
+    """The records in a value, as far as it is made of lists and dataclasses."""
     waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
+        kind = item.__class__
+        if kind in _SCALARS:
+            continue
         if isinstance(item, list | tuple):
             waiting += item
-        elif dataclasses.is_dataclass(item) and not isinstance(item, type):
-            digest, path = getattr(item, "sha256", None), getattr(item, "path", None)
-            if isinstance(digest, str) and isinstance(path, Path):
-                found[str(path)] = digest
-            else:
-                waiting += [getattr(item, field.name, None) for field in dataclasses.fields(item)]
-    return found
+        elif names := _fields_of(kind):
+            yield item
+            waiting += [getattr(item, name, None) for name in names]
 
 
-def _short(path: str) -> str:
-    """A path without what is this machine's own: its last three names."""
-    return "/".join(Path(path).parts[-3:]).lstrip("/")
+@lru_cache(maxsize=1024)
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """The names of a dataclass's fields; none of any other class."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _versions(program: Program) -> dict[str, str]:
@@ -107,25 +144,46 @@ def _versions(program: Program) -> dict[str, str]:
     for kind in kinds:
         found[kind.node.__module__.partition(".")[0]] = kind.identity.version
     if any(kind.torch for kind in kinds):
-        found["torch"] = version_of("torch")
+        found["torch"] = _version("torch")
     return {name: version for name, version in sorted(found.items()) if version}
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterable[str]:
-    """What two provenances differ in, one line for each."""
+@lru_cache(maxsize=8)
+def _version(distribution: str) -> str:
+    """The version of what this process runs: another may be installed while it does."""
+    return version_of(distribution)
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, but: Collection[str] = ()
+) -> Iterable[str]:
+    """What two provenances differ in, one line for each.
+
+    Args:
+        one: What a picture says of where it came from.
+        other: What another one says.
+        but: What to leave out, such as `inputs`.
+    """
+    if _resolves(one, "device", "dtype") and _resolves(other, "device", "dtype"):
+        but = {*but, "settings.device", "settings.dtype"}  # only what they came to matters
     for name in dict.fromkeys([*one, *other]):
         a, b = one.get(name), other.get(name)
-        if a == b:
+        if a == b or name in but:
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping) and name != "workflow":
             old, new = cast(Mapping[str, Any], a), cast(Mapping[str, Any], b)
             for key in dict.fromkeys([*old, *new]):
-                if old.get(key) != new.get(key):
+                if old.get(key) != new.get(key) and f"{name}.{key}" not in but:
                     yield f"{name}.{key}: {_said(old.get(key))} -> {_said(new.get(key))}"
         elif name == "workflow":
             yield "workflow: the text differs"
         else:
             yield f"{name}: {_said(a)} -> {_said(b)}"
+
+
+def _resolves(told: Mapping[str, Any], *names: str) -> bool:
+    computed = told.get("computed")
+    return isinstance(computed, Mapping) and all(name in computed for name in names)
 
 
 def _said(value: Any) -> str:  # noqa: ANN401 - JSON data

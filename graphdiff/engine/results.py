@@ -11,7 +11,7 @@ from graphdiff.engine.events import Event, RunFinished
 from graphdiff.engine.holdings import Holdings
 from graphdiff.engine.job import FREED, State
 from graphdiff.engine.program import Point, Program
-from graphdiff.engine.task import Form, Task, Wire, filled, wires_in
+from graphdiff.engine.task import Form, Known, Task, Wire, filled, wires_in
 
 
 class Values(Mapping[str, Any]):
@@ -74,13 +74,14 @@ def gathered_results(
     """
 
     def of(point: Point) -> Results:
-        found = dict.fromkeys(f for task in point.tasks() for f in files.get(task, ()))
+        tasks = point.tasks() if files else ()
+        found = dict.fromkeys(f for task in tasks for f in files.get(task, ()))
         values = Values(_readers(program, point, holdings))
         return Results(values, tuple(found), events, summary, point.label)
 
+    if len(program.points) == 1:
+        return of(program.points[0])
     points = tuple(map(of, program.points))
-    if len(points) == 1:
-        return points[0]
     return Results({}, summary.files, events, summary, points=points)
 
 
@@ -89,16 +90,22 @@ def _readers(program: Program, point: Point, holdings: Holdings) -> dict[str, Ca
     filled_slots = point.scope.values
     found: dict[str, Callable[[], Any]] = {}
     for name, slots in program.wanted.results.items():
-        forms = {port: filled_slots.get(slot) for port, slot in slots.items()}
-        there = {port: form for port, form in forms.items() if form is not None and _is_there(form)}
-        if len(there) == len(forms):
+        there: dict[str, Form] = {}
+        for port, slot in slots.items():
+            form = filled_slots.get(slot)
+            if form is not None and _is_there(form):
+                there[port] = form
+        if len(there) == len(slots):
             found[name] = _reader(name, there, holdings)
     return found
 
 
 def _is_there(form: Form) -> bool:
-    jobs = [wire.task.job for wire in wires_in(form)]
-    return all(job is not None and job.state in (State.DONE, State.FOUND) for job in jobs)
+    for wire in wires_in(form):
+        job = wire.task.job
+        if job is None or (job.state is not State.DONE and job.state is not State.FOUND):
+            return False
+    return True
 
 
 def _reader(name: str, forms: Mapping[str, Form], holdings: Holdings) -> Callable[[], Any]:
@@ -109,7 +116,20 @@ def _reader(name: str, forms: Mapping[str, Form], holdings: Holdings) -> Callabl
         return value
 
     def read() -> Any:  # noqa: ANN401 - any value
-        values = {port: filled(form, value_of) for port, form in forms.items()}
+        values = {port: _own(form, filled(form, value_of)) for port, form in forms.items()}
         return values[""] if list(values) == [""] else values
 
     return read
+
+
+def _own(form: Form, value: Any) -> Any:  # noqa: ANN401 - any value
+    """A value for the caller to change: what is known when planning serves later runs too."""
+    return _copied(value) if isinstance(form, Known) else value
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - any value
+    if value.__class__ is list:
+        return [_copied(item) for item in value]
+    if value.__class__ is dict:
+        return {name: _copied(item) for name, item in value.items()}
+    return tuple(map(_copied, value)) if value.__class__ is tuple else value

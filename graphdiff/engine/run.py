@@ -13,19 +13,25 @@ from graphdiff.engine.caller import Caller
 from graphdiff.engine.cutoff import Cutoff
 from graphdiff.engine.errors import Interrupted, NodeError, RunError
 from graphdiff.engine.events import Watcher
-from graphdiff.engine.gradients import no_gradients
-from graphdiff.engine.guard import SCALARS, guards_of, signature
+from graphdiff.engine.gradients import NoGradients
+from graphdiff.engine.guard import SCALARS, MutationError, guards_of, holds_nan, signature
 from graphdiff.engine.holdings import Holdings
 from graphdiff.engine.job import FREED, Job, State
 from graphdiff.engine.keep import Keeper
 from graphdiff.engine.outputs import OutputFolder
 from graphdiff.engine.plan import RECORD, Finder, demand
-from graphdiff.engine.program import Point, PointInputs, Program, Uncollected, set_aside
+from graphdiff.engine.points import Points
+from graphdiff.engine.program import (
+    Point,
+    PointInputs,
+    Program,
+    SetAside,
+    forget,
+)
 from graphdiff.engine.results import Results, gathered_results
 from graphdiff.engine.store import Store
-from graphdiff.engine.task import Task, Wire, wires_in
+from graphdiff.engine.task import Task, Wire
 from graphdiff.engine.teller import Teller
-from graphdiff.engine.window import Window
 from graphdiff.graph.node import Settings
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import MISSING, Place
@@ -56,9 +62,9 @@ class Cancel:
 class Runner:
     """One run, of one set of inputs or of several.
 
-    What changes while it runs: `Task.job` of each call that is needed, the agenda (what is ready),
-    the window (the points under way) and `_stuck` (calls whose values linking waits for). All of it
-    happens in the thread that calls `run`.
+    What changes while it runs: `Task.job` of each call that is needed, the agenda (what is ready)
+    and the points (which are under way, and what linking waits for). All of it happens in the
+    thread that calls `run`.
     """
 
     def __init__(
@@ -117,7 +123,7 @@ class Runner:
         self._holdings = Holdings(store)
         self._teller = Teller(on_event)
         self._agenda = Agenda()
-        self._cutoff = Cutoff(store)
+        self._cutoff = Cutoff(store, self.program.linker.calls.tasks)
         self._keeper = Keeper(store, workflow.graph.name)
         self._caller = Caller(
             self,
@@ -130,12 +136,12 @@ class Runner:
             place_of=self._place_of,
         )
         self._jobs: list[Job] = []
-        self._window = Window(self.program.points, window)
-        self._stuck: set[Task] = set()
-        self._awaited: list[Wire] = []
+        self._in_loops: list[Job] = []  # those in loops that carry something, but for the ended
+        self._points = Points(self.program, self._holdings, window, self._take_up)
         self._loops_checked = False
         self._settling: deque[Job] = deque()
         self._failures: list[NodeError] = []
+        self._changed: set[str] = set()  # calls whose outputs another call changed in place
         self._files: dict[Task, tuple[Path, ...]] = {}
 
     def run(self) -> Results:
@@ -148,16 +154,17 @@ class Runner:
             Interrupted: the run was stopped.
         """
         began = time.perf_counter()
-        stopped = False
-        with no_gradients():
+        stopped = ended = False
+        with NoGradients():
             try:
                 self._admit()
-                with set_aside(len(self._jobs)):
+                with SetAside(len(self._jobs)):
                     self._work()
+                ended = True
             except KeyboardInterrupt:
                 stopped = True
             finally:
-                self._finish_up(complete=not stopped and not self._failures)
+                self._finish_up(complete=ended and not self._failures)
         self._teller.unneeded(self.program.linker.calls)
         files = tuple(dict.fromkeys(f for files in self._files.values() for f in files))
         summary = self._teller.end(time.perf_counter() - began, files, interrupted=stopped)
@@ -177,9 +184,12 @@ class Runner:
                 raise KeyboardInterrupt
             if caller.under_way:
                 caller.take()
-            batch = [job for job in agenda.next() if job.state is State.WAITING]
+            batch = agenda.next()
+            if len(batch) > 1:
+                batch = [job for job in batch if job.state is State.WAITING]
             if len(batch) == 1:
-                caller.call(batch[0])
+                if batch[0].state is State.WAITING:
+                    caller.call(batch[0])
             elif batch:
                 caller.call_batch(batch)
             elif agenda.waits():
@@ -187,7 +197,7 @@ class Runner:
             elif caller.under_way:
                 caller.wait()
             else:
-                self._window.give_up()
+                self._points.window.give_up()
                 if not self._admit():
                     return
 
@@ -198,51 +208,27 @@ class Runner:
             for job in self._jobs:
                 self._keeper.rescue(job)
         self._keeper.close()
+        for key in self._changed:
+            self._store.drop(key)
 
-    # Points: linked, and watched until they end
+    # Points
 
     def _admit(self) -> bool:
         """Take up more points, up to the window; whether there were any."""
-        if not self._window.admit():
-            return False
-        self._loops_checked = False
-        with Uncollected():
-            self._link()
-        return True
+        checked, self._loops_checked = self._loops_checked, False
+        admitted = self._points.admit()
+        if admitted:
+            self._tell_unneeded()
+        else:
+            self._loops_checked = checked
+        return admitted
 
-    def _link(self) -> None:
-        """Link what can be linked by now, and take up what that needs."""
-        complete = self.program.advance([p for p in self._window.admitted if p.goals])
-        linker = self.program.linker
-        needed: list[Task] = []
-        held: list[Wire] = []
-        ended: list[Point] = []
-        for point in self._window.admitted:
-            if not point.pending:
-                continue
-            for slot in point.filled():
-                wires = wires_in(point.scope.values[slot])
-                needed += [wire.task for wire in wires]
-                if slot in self.program.result_slots:
-                    held += wires
-            if not point.pending:
-                ended.append(point)
-        awaited = [*linker.stuck, *linker.extra]
-        self._stuck = {wire.task for wire in linker.stuck}
-        complete = complete and self._window.complete
-        self._holdings.complete = complete
-        self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited])
-        for wire in self._awaited:
-            self._holdings.release(wire)
-        self._awaited = awaited
-        for point in ended:
-            self._window.watch(point)
-        self._holdings.unpin()
-        if complete:
-            self._teller.unneeded(linker.calls)
+    def _tell_unneeded(self) -> None:
+        if self._points.complete:
+            self._teller.unneeded(self.program.linker.calls)
 
     def _ended(self, task: Task) -> None:
-        if self._window.ended(task):
+        if self._points.window.ended(task):
             self._admit()
 
     # Jobs: taken up, waiting, ready
@@ -250,6 +236,7 @@ class Runner:
     def _take_up(self, needed: Iterable[Task], held: Iterable[Wire]) -> None:
         """Take up calls that are needed, and everything that they need."""
         run, cached = demand(needed, self._finder.found, _is_taken_up)
+        self._teller.needed(run)
         for task in cached:
             task.job = Job(task, State.FOUND)
             self._jobs.append(task.job)
@@ -258,10 +245,12 @@ class Runner:
         for task in run:
             task.job = Job(task, State.WAITING)
             self._jobs.append(task.job)
+            if task.carried:
+                self._in_loops.append(task.job)
         unneeded = len(self.program.linker.calls.linked) - len(run)
         self._teller.begin(self._workflow.graph.name, len(run), unneeded, len(self.program.points))
         for task in cached:
-            self._teller.cached(task)
+            self._teller.found(task)
         for wire in held:
             self._holdings.hold(wire)
         for task in run:
@@ -277,8 +266,7 @@ class Runner:
             assert source is not None
             source.readers[wire.port] += 1
             if source.under_way:
-                source.dependents.append(job)
-                job.waiting += 1
+                job.await_source(source)
             elif source.state is State.FAILED or source.state is State.SKIPPED:
                 cause = wire.task.name
         if cause:
@@ -305,7 +293,7 @@ class Runner:
         tokens = job.task.tokens
         shared = b"".join([t for i, t in enumerate(tokens) if i not in kind.stacked])
         shape = tuple(signature(args[i]) for i in kind.stacked)
-        self._agenda.add_batchable(job, shared, shape)
+        self._agenda.add_batchable(job, shared, shape, args)
 
     def arguments(self, job: Job) -> list[Any] | None:
         """The arguments of a call; None if it has to wait again for one of them."""
@@ -324,10 +312,12 @@ class Runner:
             if source.state is State.FAILED or source.state is State.SKIPPED:
                 self._skip(job, wire.task.name)
                 return
-            source.dependents.append(job)
-            job.waiting += 1
+            job.await_source(source)
             if not source.under_way:
+                self._teller.again(source)
                 source.begin_again()
+                if source.task.carried:
+                    self._in_loops.append(source)
                 self._take_up([w.task for w in source.task.sources()], [])
                 self._enlist(source)
 
@@ -352,30 +342,15 @@ class Runner:
 
     def _cut_loops(self) -> None:
         """Look the last passes of loops up by content, and spare what only they need."""
-        waiting = [job for job in self._jobs if job.state is State.WAITING and job.task.carried]
+        self._in_loops = list(dict.fromkeys(job for job in self._in_loops if job.under_way))
+        waiting = [job for job in self._in_loops if job.state is State.WAITING]
         waiting.sort(key=lambda job: job.task.number)
-        found = self._cutoff.find_in_loops(waiting)
-        if not found:
-            return
-        for job in found:
-            job.state = State.FOUND
-            job.stored = True
-        needed = {task for point in self._window.admitted for task in point.tasks()}
-        needed |= self._stuck | {wire.task for wire in self._awaited}
-        seen: set[Task] = set()
-        stack = list(needed)
-        while stack:
-            task = stack.pop()
-            if task not in seen and task.job is not None and task.job.under_way:
-                stack += [wire.task for wire in task.sources()]
-            seen.add(task)
+        found, spared = self._cutoff.cut_loops(waiting, self._points.needed)
         for job in found:
             self._teller.cached(job.task)
-        for job in waiting:
-            if job.state is State.WAITING and job.task not in seen:
-                job.state = State.SPARED
-                self._teller.cached(job.task)
-                self._holdings.release_sources(job.task)
+        for job in spared:
+            self._teller.cached(job.task)
+            self._holdings.release_sources(job.task)
         for job in found:
             self._settle(job)
 
@@ -387,12 +362,16 @@ class Runner:
         job.outputs = outputs
         job.state = State.DONE
         job.seconds = seconds
-        job.total = seconds + max([w.task.job.total for _, w in task.wires] or [0.0])  # type: ignore[union-attr]
+        most = 0.0
+        for _, wire in task.wires:
+            if wire.task.job.total > most:  # type: ignore[union-attr]
+                most = wire.task.job.total  # type: ignore[union-attr]
+        job.total = seconds + most
         if len(outputs) > 1 or outputs[0].__class__ not in SCALARS:
             job.guards = [guards_of(value) for value in outputs]
-        self._cutoff.ran(task)
+            job.nan = holds_nan(job.guards)
         if not task.kind.effect:
-            wanted = self._window.awaits(task) or job.feeds_effect
+            wanted = self._keeper.lasts and (self._points.window.awaits(task) or job.feeds_effect)
             self._keeper.keep(job, outputs, job.content, wanted=wanted)
         self._teller.finished(task, seconds, batch)
         if self._on_value is not None:
@@ -411,12 +390,14 @@ class Runner:
 
     def fail(self, job: Job, error: NodeError, seconds: float) -> None:
         """A call failed; what depends on it cannot run, what does not goes on."""
+        if isinstance(error.__cause__, MutationError):
+            forget(self._workflow.graph)  # what was changed may be among what is remembered of it
+            self._changed.update(wire.task.key for wire in job.task.sources())
         job.state = State.FAILED
         self._failures.append(error)
         self._teller.failed(job.task, error, seconds)
         self._holdings.release_sources(job.task)
-        dependents, job.dependents = job.dependents, []
-        for dependent in dependents:
+        for dependent in job.take_dependents():
             self._skip(dependent, job.task.name)
         self._ended(job.task)
 
@@ -436,13 +417,13 @@ class Runner:
     def _hand_on(self, job: Job) -> None:
         task = job.task
         self._holdings.release_sources(task)
-        dependents, job.dependents = job.dependents, []
-        for dependent in dependents:
+        for dependent in job.take_dependents():
             dependent.waiting -= 1
             if not dependent.waiting and dependent.state is State.WAITING:
                 self._ready(dependent)
-        if task in self._stuck:
-            self._link()
+        if task in self._points.stuck:
+            self._points.link()
+            self._tell_unneeded()
         self._ended(task)
 
     def _skip(self, job: Job, cause: str) -> None:
@@ -455,8 +436,7 @@ class Runner:
             job.state = State.SKIPPED
             self._teller.skipped(job.task, cause)
             self._holdings.release_sources(job.task)
-            stack += job.dependents
-            job.dependents = []
+            stack += job.take_dependents()
             self._ended(job.task)
 
     # What is told

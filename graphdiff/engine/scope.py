@@ -85,16 +85,33 @@ Need: TypeAlias = Goal | list[Goal] | Stuck
 class Items:
     """What a loop goes over: values, forms, or numbers."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_items", "_tokens")
 
-    def __init__(self, items: Sequence[Any]) -> None:
+    def __init__(self, items: Sequence[Any], tokens: list[bytes] | None = None) -> None:
+        """Go over these.
+
+        Args:
+            items: Values, forms, or numbers.
+            tokens: Those of values, where they are known.
+        """
         self._items = items
+        self._tokens = tokens
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - a value or a form
-        return self._items[index]
+    @classmethod
+    def of(cls, known: Known, values: Sequence[Any]) -> Items:
+        """The values that a loop finds in something known, whose tokens are noted there."""
+        if known.item_tokens is None:
+            known.item_tokens = [token_of(value) for value in values]
+        return cls(values, known.item_tokens)
+
+    def __getitem__(self, index: int) -> Form:
+        item = self._items[index]
+        if isinstance(item, Known | Wire | Many):
+            return item
+        return Known(item, token_of(item) if self._tokens is None else self._tokens[index])
 
 
 class Passes:
@@ -138,7 +155,4 @@ class Passes:
     def item(self, index: int, name: str) -> Form:
         """What a pass finds in `$item`, or in `$item.name`."""
         items = self.items[name] if isinstance(self.items, dict) else self.items
-        item = items[index]
-        if isinstance(item, Known | Wire | Many):
-            return item
-        return Known(item, token_of(item))
+        return items[index]

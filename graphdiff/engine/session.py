@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import threading
+import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
 
+from graphdiff.engine.errors import Interrupted, RunError
 from graphdiff.engine.events import Watcher
 from graphdiff.engine.outputs import OutputFolder
 from graphdiff.engine.plan import Plan
 from graphdiff.engine.plan import plan as plan_program
 from graphdiff.engine.program import Point, PointInputs, Program
 from graphdiff.engine.provenance import provenance
+from graphdiff.engine.reread import Files
 from graphdiff.engine.results import Results
 from graphdiff.engine.run import WINDOW, Cancel, Runner, ValueWatcher
-from graphdiff.engine.store import NoStore, Store, Tiered
+from graphdiff.engine.store import CacheWarning, NoStore, Store, Tiered
 from graphdiff.engine.sweep import refuse_clashes
+from graphdiff.engine.targets import listed
 from graphdiff.engine.why import Why, why
 from graphdiff.graph.check import checked
 from graphdiff.graph.node import Settings
 from graphdiff.graph.registry import Registry, load_registry
-from graphdiff.graph.spec import Graph
+from graphdiff.graph.spec import Diagnostic, Graph, WorkflowError
 from graphdiff.graph.workflow import Workflow
+from graphdiff.paths import cache_directory, unwritable
 
 if TYPE_CHECKING:
     from graphdiff.engine.diff import Diff
@@ -39,6 +45,7 @@ Cache: TypeAlias = Store | Path | str | bool | None
 Points: TypeAlias = Sequence[PointInputs] | Mapping[str, Mapping[str, Any]]
 
 _REMEMBERED = 4
+_PAUSE = 0.5  # seconds between accounts of runs: edits follow each other quickly, each cheap
 
 
 class Session:
@@ -49,6 +56,7 @@ class Session:
         output_dir: Where effects write.
         device: What nodes compute on: `auto`, `cpu`, `cuda`, `mps`.
         dtype: What nodes compute in: `auto`, `float32`, `bfloat16`, `float16`.
+        compile: Whether UNets are compiled, which takes a minute before it saves time.
         exact: Whether calls are never batched, so that results are the same to the last bit.
         extra: Further settings for plan nodes that ask for them.
         nodes: Python files, or folders of them, with more nodes than the installed ones.
@@ -64,6 +72,7 @@ class Session:
         output_dir: Path | str = "outputs",
         device: str = "auto",
         dtype: str = "auto",
+        compile: bool = False,
         exact: bool = False,
         extra: Mapping[str, str] | None = None,
         nodes: Sequence[Path] = (),
@@ -74,16 +83,20 @@ class Session:
         self.registry = registry if registry is not None else load_registry(nodes)
         self.store = open_store(cache)
         self.output_dir = Path(output_dir)
-        self.settings = Settings(device, dtype, dict(extra or {}))
+        self.settings = Settings(device, dtype, compile, dict(extra or {}))
         self.exact = exact
         self.metadata = metadata
         self.window = window
         self._checked: OrderedDict[
             tuple[int, tuple[str, ...] | None], tuple[object, Workflow, Registry]
         ] = OrderedDict()
+        self._files = Files(self.registry)
         self._lock = threading.Lock()
+        self._closed = False
+        self._remembers_from = 0.0
 
     def __enter__(self) -> Self:
+        self._refuse_closed()
         return self
 
     def __exit__(
@@ -95,7 +108,10 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Let go of what is held in memory."""
+        """Let go of what is held in memory; nothing can be run in this session any more."""
+        with self._lock:
+            self._closed = True
+            self._checked.clear()
         clear = getattr(getattr(self.store, "memory", None), "clear", None)
         if clear is not None:
             clear()
@@ -107,11 +123,12 @@ class Session:
 
         Raises:
             WorkflowError: with every mistake in it.
+            RuntimeError: the session was closed.
         """
+        self._refuse_closed()
+        targets = listed(targets)
         if isinstance(workflow, Path | str):
-            from graphdiff.graph.yaml import draft
-
-            return checked(draft(workflow), self.registry, targets=targets), self.registry
+            return self._files.load(workflow, targets), self.registry
         key = id(workflow), None if targets is None else tuple(targets)
         lasting = isinstance(workflow, Workflow | Graph)  # a builder may grow
         with self._lock:
@@ -161,7 +178,9 @@ class Session:
             Interrupted: the run was stopped; what was computed is kept.
         """
         points = [PointInputs(inputs or {})]
-        return self._runner(workflow, points, targets, on_event, on_value, cancel).run()
+        runner = self._runner(workflow, points, targets, on_event, on_value, cancel)
+        self._refuse_unwritable(runner.program, targets)
+        return self._ran(runner)
 
     def run_many(
         self,
@@ -192,7 +211,8 @@ class Session:
         sets = point_inputs(points)
         runner = self._runner(workflow, sets, targets, on_event, on_value, cancel)
         refuse_clashes(runner.program)
-        results = runner.run()
+        self._refuse_unwritable(runner.program, targets)
+        results = self._ran(runner)
         if results.points:
             return results
         return Results({}, results.files, results.events, results.summary, points=(results,))
@@ -253,6 +273,58 @@ class Session:
 
         return diff(self.plan(first, first_inputs), self.plan(second, second_inputs))
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError(
+                "this session was closed: open another one, or do this inside its `with` block"
+            )
+
+    def _refuse_unwritable(self, program: Program, targets: Sequence[str] | None) -> None:
+        """Refuse an output folder that effects could not write to, before what they write is done.
+
+        A folder that is there may hold all of it already, so that only one that cannot be made is
+        certain to be of no use.
+        """
+        folder = self.output_dir
+        if folder.is_dir() or targets is not None or "$effects" not in program.body.slots:
+            return
+        why = unwritable(folder)
+        if why is not None:
+            raise WorkflowError(
+                (
+                    Diagnostic(
+                        "output-path",
+                        f"the output folder {folder} cannot be made: {why}",
+                        (),
+                        help="name another one, with --output-dir or output_dir=",
+                    ),
+                )
+            )
+
+    def _ran(self, runner: Runner) -> Results:
+        """Run, and let the cache remember what was run, to tell later why something runs again."""
+        try:
+            results = runner.run()
+        except (RunError, Interrupted) as error:
+            self._remember(runner.program, error.results, complete=False)
+            raise
+        self._remember(runner.program, results, complete=True)
+        return results
+
+    def _remember(self, program: Program, results: Results, *, complete: bool) -> None:
+        disk = self.store.disk if isinstance(self.store, Tiered) else self.store
+        folder: Path | None = getattr(disk, "folder", None)
+        now = time.monotonic()
+        if folder is not None and results.summary.ran and now >= self._remembers_from:
+            from graphdiff.engine.history import record
+
+            self._remembers_from = now + _PAUSE
+            try:
+                record(folder, program, results.events, complete=complete)
+            except Exception as error:  # what a run gave is not lost for what is told of it later
+                what = f"why calls run again will not be told of this run: {error!r}"
+                warnings.warn(what, CacheWarning, stacklevel=4)
+
     def _runner(
         self,
         workflow: Runnable,
@@ -263,7 +335,7 @@ class Session:
         cancel: Cancel | None,
     ) -> Runner:
         whole, registry = self.load(workflow, targets)
-        settings = {"device": self.settings.device, "dtype": self.settings.dtype}
+        settings = self.settings.told()
 
         def told(program: Program, point: Point) -> Mapping[str, Any]:
             return provenance(program, point, settings)
@@ -292,6 +364,7 @@ class Options(TypedDict, total=False):
     output_dir: Path | str
     device: str
     dtype: str
+    compile: bool
     exact: bool
     extra: Mapping[str, str] | None
     nodes: Sequence[Path]
@@ -345,7 +418,11 @@ def plan(
 
 
 def open_store(cache: Cache) -> Store:
-    """The store that a session uses: memory in front of a disk, or none."""
+    """The store that a session uses: memory in front of a disk, or none.
+
+    Raises:
+        NotADirectoryError: what is named for a folder is a file.
+    """
     if cache is None or cache is False:
         return NoStore()
     if not isinstance(cache, Path | str | bool):
@@ -353,7 +430,12 @@ def open_store(cache: Cache) -> Store:
     from graphdiff.engine.disk import DiskStore
     from graphdiff.engine.memory import MemoryStore
 
-    folder = None if isinstance(cache, bool) else Path(cache)
+    folder = cache_directory() if isinstance(cache, bool) else Path(cache)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"{folder}: the cache is to be a folder, and this is a file: name another one, with "
+            "--cache-dir, GRAPHDIFF_CACHE or cache="
+        )
     return Tiered(MemoryStore(), DiskStore(folder))
 
 

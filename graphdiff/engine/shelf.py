@@ -13,6 +13,7 @@ lock, and one that is killed leaves at most a temporary file.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -35,6 +36,8 @@ _SUFFIX: Final = {"recipes": ".json", "blobs": ".safetensors", "contents": ".jso
 _SEAL: Final = '["graphdiff 1","'
 _HOST: Final = os.uname().nodename.replace("/", "_") if hasattr(os, "uname") else "here"
 _STALE_SECONDS: Final = 86400.0
+_TOKEN: Final = os.urandom(8).hex()  # a process may get the number of one that was killed
+_count: Final = itertools.count()
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 
@@ -101,18 +104,30 @@ class Shelf:
     def write(
         self, kind: Kind, name: str, data: bytes | bytearray, *, replace: bool = False
     ) -> bool:
-        """Write a file whole or not at all; whether it was written, or another was there."""
+        """Write a file whole or not at all; whether it was written, or another was there.
+
+        Args:
+            kind: What it is.
+            name: What it stands under.
+            data: What it holds.
+            replace: Whether it takes the place of another, which is quicker where both say the
+                same.
+        """
         path = self.path(kind, name)
         temporary = self._write_temporary(data)
         try:
             try:
-                _publish(temporary, path, replace)
+                moved = _publish(temporary, path, replace)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                _publish(temporary, path, replace)
-        except FileExistsError:
-            return False
-        finally:
+                moved = _publish(temporary, path, replace)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            if isinstance(error, FileExistsError):
+                return False
+            raise
+        if not moved:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         return True
@@ -154,7 +169,7 @@ class Shelf:
 
     def _write_temporary(self, data: bytes | bytearray) -> str:
         folder = f"{self.folder}/temporary"
-        path = f"{folder}/{_HOST}-{os.getpid()}-{os.urandom(8).hex()}"
+        path = f"{folder}/{_HOST}-{os.getpid()}-{_TOKEN}{next(_count):x}"
         try:
             handle = os.open(path, _NEW, 0o600)
         except FileNotFoundError:
@@ -195,8 +210,8 @@ def _checksum(name: str, text: bytes) -> str:
     return blake2b(text, digest_size=16, key=name.encode()[:64]).hexdigest()
 
 
-def _publish(temporary: str, path: str, replace: bool) -> None:
-    """Give a finished file its name.
+def _publish(temporary: str, path: str, replace: bool) -> bool:
+    """Give a finished file its name; whether it has lost its temporary one.
 
     Raises:
         FileExistsError: another has it, and is not to be replaced.
@@ -204,13 +219,14 @@ def _publish(temporary: str, path: str, replace: bool) -> None:
     if not replace:
         try:
             os.link(temporary, path)
-            return
+            return False
         except (FileExistsError, FileNotFoundError):
             raise
         except OSError:  # a file system without links
             if os.path.exists(path):
                 raise FileExistsError(path) from None
     os.replace(temporary, path)
+    return True
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

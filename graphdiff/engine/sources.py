@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from graphdiff.paths import cache_directory, write_atomically
 
 _DECLARATION = "graphdiff.graph"  # how a node is declared changes nothing that it computes
-_VERSION = 2  # of what is said of a file; another way to say it needs another number
+_VERSION = 4  # of what is said of a file; another way to say it needs another number
 _FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one clock tick
 
 
@@ -194,6 +194,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             if item.level:
                 parents = package.split(".")
                 kept = parents[: len(parents) - item.level + 1]
+                # In a loose file, which is in no package, this begins with a point: it lies beside.
                 base = ".".join([*kept, base] if base else kept)
             yield base
             for alias in item.names:
@@ -211,7 +212,8 @@ def _imported(folder: str, names: tuple[str, ...], within: _Within) -> tuple[tup
     """
     found: list[tuple[str, str]] = []
     for name in names:
-        if name.partition(".")[0] not in within.packages:
+        is_beside = within.folder is None and name.startswith(".")
+        if not is_beside and name.partition(".")[0] not in within.packages:
             continue
         if name == _DECLARATION or name.startswith(_DECLARATION + "."):
             continue
@@ -223,11 +225,12 @@ def _imported(folder: str, names: tuple[str, ...], within: _Within) -> tuple[tup
 
 def _file_of(module: str, importing: str, within: _Within) -> str | None:
     """The source file of a module, without importing its package."""
-    top, _, rest = module.partition(".")
-    folder = within.folder if top == within.top else _top_folder(top)
-    if folder is not None:
-        return _source_in(folder, rest)
-    return _source_in(os.path.join(importing, top), rest)
+    is_beside = module.startswith(".")  # as a loose file says it, whatever else has that name
+    top, _, rest = module.removeprefix(".").partition(".")
+    folder = None
+    if not is_beside:
+        folder = within.folder if top == within.top else _top_folder(top)
+    return _source_in(folder or os.path.join(importing, top), rest)
 
 
 @lru_cache(maxsize=8192)

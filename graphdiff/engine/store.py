@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 Digests = Mapping[str, str]
 """The content digest of each output of a call, by port."""
@@ -14,22 +14,19 @@ class CacheWarning(UserWarning):
     """Something in the cache could not be used and will be computed again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """Where a stored value came from.
 
-    Args:
+    Attributes:
         node: The node's type.
         name: The call that computed it, such as `denoise[3].step`.
         seconds: What computing it took.
-        recipe: What its key was made of, as JSON data, to explain later why a key differs.
         workflow: The workflow it was computed for.
     """
 
     node: str
     name: str
     seconds: float = 0.0
-    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
     workflow: str = ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from graphdiff.engine.program import PointInputs, Program
+from graphdiff.engine.program import PointInputs, Program, Uncollected
 from graphdiff.engine.task import Task
 from graphdiff.graph.spec import Diagnostic, WorkflowError
 
@@ -36,7 +36,8 @@ def refuse_clashes(program: Program) -> None:
     """
     if len(program.points) < 2:
         return
-    program.advance()
+    with Uncollected():
+        program.advance()
     writers: dict[str, Task] = {}
     mistakes: list[Diagnostic] = []
     for task in program.linker.calls.linked:

@@ -43,20 +43,22 @@ class Wanted:
         return [*found, *self.effects]
 
 
+def listed(targets: Sequence[str] | str | None) -> Sequence[str] | None:
+    """Targets as a list; one that is given alone is one target, not a list of letters."""
+    return [targets] if isinstance(targets, str) else targets
+
+
 def wanted(body: Body, targets: Sequence[str] | None) -> Wanted:
     """What a run is for: its targets, else the workflow's outputs and effects, else its leaves.
 
     Raises:
         WorkflowError: a target is nothing in the workflow, or the list is empty.
     """
+    targets = listed(targets)
     if targets is None:
-        every = ("$effects",) if "$effects" in body.slots else ()
-        outputs = {name: {"": f"$output.{name}"} for name in body.outputs}
-        if every or outputs:
-            return Wanted(outputs, every)
-        if not body.elements:
-            raise WorkflowError((Diagnostic("nothing-to-run", "the workflow has no nodes"),))
-        return Wanted({name: _slots(body, name) for name in leaves(body.graph)})
+        if body.wanted is None:
+            body.wanted = _everything(body)
+        return body.wanted
     if not targets:
         message = "the list of targets is empty: leave it out to run the whole workflow"
         raise WorkflowError((Diagnostic("no-targets", message),))
@@ -81,6 +83,17 @@ def wanted(body: Body, targets: Sequence[str] | None) -> Wanted:
     if mistakes:
         raise WorkflowError(tuple(mistakes))
     return Wanted(results, tuple(effects), inside)
+
+
+def _everything(body: Body) -> Wanted:
+    """What a run without targets is for."""
+    every = ("$effects",) if "$effects" in body.slots else ()
+    outputs = {name: {"": f"$output.{name}"} for name in body.outputs}
+    if every or outputs:
+        return Wanted(outputs, every)
+    if not body.elements:
+        raise WorkflowError((Diagnostic("nothing-to-run", "the workflow has no nodes"),))
+    return Wanted({name: _slots(body, name) for name in leaves(body.graph)})
 
 
 @dataclass(frozen=True, slots=True)

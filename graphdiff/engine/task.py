@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from graphdiff.engine.keys import token_of
 
 if TYPE_CHECKING:
+    from graphdiff.engine.body import CallSite
     from graphdiff.engine.job import Job
     from graphdiff.engine.kind import Kind
     from graphdiff.engine.scope import Scope
@@ -23,14 +24,16 @@ class Known:
         token: What it adds to the key of a call: its content.
         base: The folder that it is relative to if it is read as a path; None for the working
             directory.
+        item_tokens: The tokens of its items, where a loop goes over it.
     """
 
-    __slots__ = ("base", "token", "value")
+    __slots__ = ("base", "item_tokens", "token", "value")
 
     def __init__(self, value: Any, token: bytes, base: Path | None = None) -> None:  # noqa: ANN401
         self.value = value
         self.token = token
         self.base = base
+        self.item_tokens: list[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"Known({self.value!r})"
@@ -44,15 +47,17 @@ class Wire:
         port: Which of its outputs, by position.
         token: What it adds to the key of a call that reads it: the key of the call it comes from.
         fact: What the node's `infer` said of it.
+        digest: The content digest of its value, if somebody asked.
     """
 
-    __slots__ = ("fact", "port", "task", "token")
+    __slots__ = ("digest", "fact", "port", "task", "token")
 
     def __init__(self, task: Task, port: int, token: bytes) -> None:
         self.task = task
         self.port = port
         self.token = token
         self.fact: Any = None
+        self.digest: str | None = None
 
     def __repr__(self) -> str:
         return f"Wire({self.task.name}, {self.task.kind.ports[self.port]!r})"
@@ -83,6 +88,7 @@ class Task:
         kind: What the engine knows of the node.
         key: The key of its outputs: 32 hexadecimal digits.
         args: The arguments in the order of `kind.names`; those that come over a wire are None.
+            Calls may share the list.
         tokens: What each argument adds to the key.
         wires: Which arguments are an output of another call, by position.
         nested: Which arguments are lists or maps with outputs of other calls in them.
@@ -91,8 +97,7 @@ class Task:
         steps: The loop passes that end when it has run: the loop's name, the pass from 1, of how
             many.
         scope: The pass or workflow that it was linked in first.
-        label: Its own name there.
-        path: Where it stands in the workflow.
+        site: Where it stands there.
         number: Its place in the order of linking: after every call that it reads.
         job: What the run knows of it, once it is needed.
     """
@@ -103,12 +108,11 @@ class Task:
         "job",
         "key",
         "kind",
-        "label",
         "nested",
         "number",
         "outs",
-        "path",
         "scope",
+        "site",
         "steps",
         "tokens",
         "wires",
@@ -120,10 +124,9 @@ class Task:
         key: str,
         args: list[Any],
         tokens: list[bytes],
-        wires: list[tuple[int, Wire]],
+        wires: tuple[tuple[int, Wire], ...],
         scope: Scope,
-        label: str,
-        path: GraphPath,
+        site: CallSite,
         number: int,
     ) -> None:
         self.kind = kind
@@ -133,8 +136,7 @@ class Task:
         self.wires = wires
         self.nested: tuple[tuple[int, Many], ...] = ()
         self.scope = scope
-        self.label = label
-        self.path = path
+        self.site = site
         self.fresh = False
         self.number = number
         self.job: Job | None = None
@@ -150,7 +152,12 @@ class Task:
     @property
     def name(self) -> str:
         """Its name in events, such as `denoise[3].step`."""
-        return self.scope.prefix + self.label
+        return self.scope.prefix + self.site.label
+
+    @property
+    def path(self) -> GraphPath:
+        """Where it stands in the workflow."""
+        return self.site.path
 
     @property
     def carried(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from graphdiff.engine.calls import Calls
@@ -18,6 +19,7 @@ from graphdiff.engine.events import (
     RunStarted,
     Watcher,
 )
+from graphdiff.engine.job import Job, State
 from graphdiff.engine.task import Task
 
 
@@ -46,9 +48,11 @@ class Teller:
         if not self.events:
             self.emit(RunStarted(workflow, run, cached, points))
 
-    def started(self, task: Task, batch: int) -> None:
-        """A call begins."""
-        self.emit(NodeStarted(task.name, task.kind.node.name, batch))
+    def started(self, job: Job, batch: int) -> None:
+        """A call begins; if it is tried again, it has begun already."""
+        if not job.started:
+            job.started = True
+            self.emit(NodeStarted(job.task.name, job.task.kind.node.name, batch))
 
     def finished(self, task: Task, seconds: float, batch: int) -> None:
         """A call is done."""
@@ -62,6 +66,23 @@ class Teller:
         self._cached += 1
         self.emit(NodeCached(task.name, task.kind.node.name))
 
+    def again(self, job: Job) -> None:
+        """What was told of a call does not count any more: it runs after all, or once more."""
+        if job.state is State.FOUND:
+            self._cached -= 1
+        elif job.state is State.DONE:
+            self._ran -= 1
+
+    def needed(self, run: Iterable[Task]) -> None:
+        """What was told of these calls does not count any more: they run, for what was lost."""
+        if self._told:
+            self._cached -= sum(task.number < self._told for task in run)
+
+    def found(self, task: Task) -> None:
+        """A call that is needed is in the store; it may have been told already."""
+        if task.number >= self._told:
+            self.cached(task)
+
     def failed(self, task: Task, error: NodeError, seconds: float) -> None:
         """A call raised an error."""
         self._failed += 1
@@ -74,10 +95,11 @@ class Teller:
 
     def unneeded(self, calls: Calls) -> None:
         """Tell of the calls that nothing needs to run, once nothing more will be linked."""
-        for task in calls.linked[self._told :]:
-            if task.job is None:
-                self.cached(task)
-        self._told = len(calls.linked)
+        if self._told < len(calls.linked):
+            for task in calls.linked[self._told :]:
+                if task.job is None:
+                    self.cached(task)
+            self._told = len(calls.linked)
         for _, scope, site, task in calls.aliases[self._told_aliases :]:
             self._cached += 1
             self.emit(NodeCached(scope.prefix + site.label, task.kind.node.name))

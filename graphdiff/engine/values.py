@@ -125,13 +125,13 @@ def size(value: object) -> tuple[int, int]:
             continue
         seen.add(id(item))
         if is_tensor(kind):
-            storage = item.untyped_storage()
-            if (place := ("storage", storage.data_ptr())) not in seen:
+            place, held = _storage(item)
+            if place not in seen:
                 seen.add(place)
                 if on_host(item):
-                    host += storage.nbytes()
+                    host += held
                 else:
-                    device += storage.nbytes()
+                    device += held
         elif is_array(kind):
             host += item.nbytes
         elif is_picture(kind):
@@ -149,3 +149,12 @@ def size(value: object) -> tuple[int, int]:
         else:
             host += sys.getsizeof(item, 64)
     return host, device
+
+
+def _storage(tensor: Any) -> tuple[object, int]:  # noqa: ANN401 - a tensor
+    """What tells the memory that a tensor looks at from other memory, and how much it is."""
+    try:
+        storage = tensor.untyped_storage()
+        return ("storage", storage.data_ptr()), storage.nbytes()
+    except NotImplementedError:  # sparse: as much as it would be if it were not, at most
+        return ("tensor", id(tensor)), tensor.numel() * tensor.element_size()

@@ -9,11 +9,7 @@ from graphdiff.engine.task import Task
 
 
 class Window:
-    """The points of a run: to come, under way, ended.
-
-    Attributes:
-        admitted: Those that were taken up, ended or not.
-    """
+    """The points of a run: to come, under way, ended."""
 
     def __init__(self, points: Sequence[Point], size: int) -> None:
         """Take up none yet.
@@ -22,7 +18,7 @@ class Window:
             points: All of them.
             size: How many may be under way at a time; at least one is.
         """
-        self.admitted: list[Point] = []
+        self._admitted = 0
         self._points = points
         self._size = max(1, size)
         self._open: dict[int, int] = {}  # how many of its outcomes are to come, by point
@@ -31,16 +27,21 @@ class Window:
     @property
     def complete(self) -> bool:
         """Whether all were taken up."""
-        return len(self.admitted) == len(self._points)
+        return self._admitted == len(self._points)
 
-    def admit(self) -> bool:
-        """Take up more, as far as there is room; whether there were any."""
-        before = len(self.admitted)
+    def admit(self) -> list[Point]:
+        """Take up more, as far as there is room: those that were."""
+        new: list[Point] = []
         while len(self._open) < self._size and not self.complete:
-            point = self._points[len(self.admitted)]
-            self.admitted.append(point)
+            point = self._points[self._admitted]
+            self._admitted += 1
             self._open[point.scope.point] = 1
-        return len(self.admitted) > before
+            new.append(point)
+        return new
+
+    def under_way(self) -> list[Point]:
+        """Those that were taken up and have not ended."""
+        return [self._points[number] for number in self._open]
 
     def watch(self, point: Point) -> None:
         """Note when a point ends: when every call that it is for has an outcome."""

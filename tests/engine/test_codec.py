@@ -364,7 +364,7 @@ def test_a_class_whose_fields_changed_gives_no_value() -> None:
         decode(encode(Record(1)), types=lambda module, name: Other)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damage_anywhere_is_found(data: st.DataObject) -> None:
     image = bytearray(encode(Record({"a": [1, 2.5]}, b"some bytes that matter")))

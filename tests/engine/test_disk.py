@@ -21,7 +21,7 @@ from graphdiff.engine.disk import DiskStore
 from graphdiff.engine.shelf import Shelf, seal, unseal
 from graphdiff.engine.store import CacheWarning, Meta
 
-META = Meta("Add", "denoise[3].step", 0.5, {"a": 1}, "sums")
+META = Meta("Add", "denoise[3].step", 0.5, "sums")
 ROOT = Path(__file__).parents[2]
 
 
@@ -155,6 +155,20 @@ def test_a_call_whose_content_is_gone_is_replaced_by_putting_it_again(folder: Pa
     blobs(folder)[0].unlink()
     store.put(A, {"": 2}, META)
     assert value(store, A) == 2
+
+
+def test_an_entry_of_which_all_is_damaged_is_whole_when_it_was_put_again(folder: Path) -> None:
+    values = {"x": [1.5], "y": [2.5], "z": [3.5]}
+    DiskStore(folder).put(A, values, META)
+    for blob in blobs(folder):
+        blob.write_bytes(b"damaged")
+    with pytest.warns(CacheWarning, match="damaged"):
+        assert DiskStore(folder).get(A) is None
+    DiskStore(folder).put(A, values, META)
+    entry = DiskStore(folder).get(A)
+    assert entry is not None
+    assert entry.values == values
+    assert maintain.verify(folder).damaged == ()
 
 
 def test_a_damaged_content_index_is_no_answer(folder: Path) -> None:

@@ -233,6 +233,10 @@ def test_a_module_that_is_not_imported_is_not(package: Callable[..., str]) -> No
     assert package(other="x = 2\n") == first
 
 
+def _is_of(module: object, file: Path) -> bool:
+    return getattr(module, "__file__", None) == str(file)
+
+
 def test_a_changed_identity_changes_the_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +245,8 @@ def test_a_changed_identity_changes_the_keys(
         file.write_text(code)
         from graphdiff.graph.registry import load_registry
 
-        sys.modules.pop("loose", None)
+        for name in [n for n, m in sys.modules.items() if n.endswith("loose") and _is_of(m, file)]:
+            del sys.modules[name]
         registry = load_registry([file])
         what = graph({"t": call("Loose", x=1)}, {"r": "$t"})
         return keys(what, registry=registry)["t"]
@@ -280,8 +285,19 @@ def planned_nodes() -> list[Any]:
     return [One, Add]
 
 
-def test_a_helper_beside_a_loose_file_of_nodes_is_in_its_identity(tmp_path: Path) -> None:
-    """What `--nodes FILE` loads may import its neighbours."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from loose_helper import factor",
+        "from .loose_helper import factor",
+        "from . import loose_helper\nfactor = lambda: loose_helper.factor()",
+    ],
+)
+@pytest.mark.parametrize("single", [True, False])
+def test_a_helper_beside_a_loose_file_of_nodes_is_in_its_identity(
+    tmp_path: Path, line: str, single: bool
+) -> None:
+    """What `--nodes FILE`, or `--nodes FOLDER`, loads may import its neighbours."""
     code = (
         "import sys; from pathlib import Path; from graphdiff.graph.registry import load_registry; "
         "from graphdiff.engine.identity import identity_of; "
@@ -289,14 +305,14 @@ def test_a_helper_beside_a_loose_file_of_nodes_is_in_its_identity(tmp_path: Path
     )
     nodes = tmp_path / "loose_nodes.py"
     nodes.write_text(
-        "from graphdiff import node\nfrom loose_helper import factor\n\n"
+        f"from graphdiff import node\n{line}\n\n"
         "@node\ndef Loose(x: int) -> int:\n    return x * factor()\n"
     )
 
     def source(helper: str) -> str:
         (tmp_path / "loose_helper.py").write_text(helper)
         done = subprocess.run(
-            [sys.executable, "-B", "-c", code, str(nodes)],
+            [sys.executable, "-B", "-c", code, str(nodes if single else tmp_path)],
             capture_output=True,
             text=True,
             check=True,

@@ -28,10 +28,10 @@ def store(folder: Path) -> DiskStore:
     """Three passes of a loop, the first used last, and a picture with the content of pass 2."""
     store = DiskStore(folder)
     for number, key in enumerate(KEYS[:3]):
-        meta = Meta("SchedulerStep", f"denoise[{number}].step", 0.25, {}, "text-to-image")
+        meta = Meta("SchedulerStep", f"denoise[{number}].step", 0.25, "text-to-image")
         store.put(key, {"": bytes([number]) * 10_000}, meta)
         age(folder, key, 1000 * (number + 1))
-    store.put(KEYS[3], {"": bytes([2]) * 10_000}, Meta("VAEDecode", "image", 1.5, {}, "other"))
+    store.put(KEYS[3], {"": bytes([2]) * 10_000}, Meta("VAEDecode", "image", 1.5, "other"))
     return store
 
 

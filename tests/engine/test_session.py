@@ -19,10 +19,11 @@ import pytest
 import graphdiff
 from graphdiff.engine.disk import DiskStore
 from graphdiff.engine.errors import RunError
-from graphdiff.engine.events import to_json
+from graphdiff.engine.events import NodeStarted, to_json
 from graphdiff.engine.maintain import ls, remove, verify
 from graphdiff.engine.run import Cancel
 from graphdiff.engine.session import Session
+from graphdiff.engine.store import CacheWarning
 from graphdiff.engine.sweep import points_of
 from graphdiff.engine.watch import watch
 from graphdiff.graph.node import node
@@ -305,3 +306,71 @@ def test_the_disk_alone_is_a_store_too(tmp_path: Path) -> None:
     for expected in (["s"], []):
         session = Session(cache=DiskStore(tmp_path), registry=REGISTRY)
         assert ran(session.run(what)) == expected
+
+
+def test_a_closed_session_says_so_and_may_be_closed_again(make: Any, file: Path) -> None:
+    with make() as session:
+        session.run(file)
+    session.close()
+    for use in (
+        lambda: session.run(file),
+        lambda: session.run_many(file, {"a": {"n": 1}}),
+        lambda: session.plan(file),
+        lambda: session.why(file, "one"),
+        lambda: session.diff(file, file),
+        session.__enter__,
+    ):
+        with pytest.raises(RuntimeError, match="this session was closed: open another one"):
+            use()
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_before_anything_runs(
+    make: Any, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    session = make(output_dir=tmp_path / "taken/below")
+    with pytest.raises(WorkflowError, match=r"cannot be made: .*taken is no folder"):
+        session.run(file)
+    with pytest.raises(WorkflowError, match="cannot be made"):
+        session.run_many(file, {"a": {"n": 1}})
+    assert calls == []
+    assert session.run(file, targets=["loop"]).summary.ran
+
+
+def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="the cache is to be a folder"):
+        Session(cache=tmp_path / "taken", registry=REGISTRY)
+
+
+def test_a_run_is_not_lost_where_its_account_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("account")
+
+    monkeypatch.setattr("graphdiff.engine.history.record", broken)
+    session = Session(cache=tmp_path, registry=REGISTRY)
+    with pytest.warns(CacheWarning, match="will not be told of this run"):
+        results = session.run(graph({"s": call("Add", a=1, b=2)}, {"s": "$s"}))
+    assert results.outputs["s"] == 3
+
+
+def test_a_watcher_that_raises_loses_no_work(tmp_path: Path) -> None:
+    @node
+    def Slow(x: int) -> list[int]:
+        """Take long enough to be worth keeping, for a run that ends early."""
+        calls.append("Slow")
+        time.sleep(0.03)
+        return [x] * 300_000
+
+    def watcher(event: object) -> None:
+        if isinstance(event, NodeStarted) and event.node == "sum":
+            raise OSError("nobody is watching")
+
+    registry = Registry.of(*NODES, Slow)
+    what = graph({"s": call("Slow", x=1), "sum": call("Sum", xs="$s")}, {"sum": "$sum"})
+    for _ in range(2):
+        with pytest.raises(OSError, match="nobody is watching"):
+            Session(cache=tmp_path, registry=registry).run(what, on_event=watcher)
+    assert calls.count("Slow") == 1

@@ -10,7 +10,7 @@ from graphdiff.engine.disk import DiskStore
 from graphdiff.engine.memory import MemoryStore
 from graphdiff.engine.store import Meta, NoStore, Store, Tiered
 
-META = Meta("Add", "sum", 0.5, {"a": 1}, "sums")
+META = Meta("Add", "sum", 0.5, "sums")
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 

@@ -23,7 +23,7 @@ from graphdiff.engine.run import Runner
 from graphdiff.engine.store import Store
 from graphdiff.graph.node import InputFile, OutputFile, Outputs, Settings, WireError, node
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Call, Element, Graph, Input, Ref
+from graphdiff.graph.spec import Call, Element, Graph, Input, Loop, Ref
 from graphdiff.graph.workflow import Workflow
 
 calls: list[str] = []
@@ -305,3 +305,25 @@ def statuses(results: Results) -> dict[str, str]:
             case _:
                 pass
     return found
+
+
+CHAIN = graph(
+    {
+        "one": call("One"),
+        "two": call("Add", a="$one", b=1),
+        "three": call("Add", a="$two", b=1),
+    },
+    {"result": "$three"},
+)
+"""Three calls, each of which reads the one before."""
+
+
+def count_to(passes: Any, **more: Any) -> Loop:
+    """A loop that adds each item to what it carries."""
+    return Loop(
+        over=passes,
+        carry={"x": 0},
+        nodes={"y": call("Add", a="$carry.x", b="$item")},
+        next={"x": ref("y")},
+        **more,
+    )

@@ -1,5 +1,8 @@
 """What a diffusers user writes for one picture; the cold runs are measured against it."""
 
+# pyright: basic, reportPrivateImportUsage=false, reportAttributeAccessIssue=false
+# diffusers' own types are partial, and this is what its documentation shows.
+
 import sys
 
 import torch

@@ -29,9 +29,9 @@ def measure(rounds: int, full: bool) -> list[Row]:
         ("bundled UNet, batch 1", partial(bundled_unet, batch=1), 1.2, 1.3),
         ("bundled VAE decoder", bundled_vae, 1.0, 1.3),
     ]
-    width, name = (1.0, "whole") if full else (0.5, "half")
+    width, wide = (1.0, "whole") if full else (0.5, "half")
     for batch in (2, 1):
-        case = f"SD 1.5 UNet, {name} width, 32x32, batch {batch}"
+        case = f"SD 1.5 UNet, {wide} width, 32x32, batch {batch}"
         made = partial(stable_diffusion_unet, batch=batch, side=32, width=width)
         cases.append((case, made, 1.05, 1.3))
     for case, make, at_least, at_least_half in cases:

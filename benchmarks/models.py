@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,12 @@ class Pair:
 
 def bundled_unet(dtype: torch.dtype, batch: int) -> Pair:
     """The UNet of the bundled model."""
-    import diffusers
-
     from graphdiff.models import UNet2DConditionModel
 
     plain = UNet2DConditionModel.from_pretrained(BUNDLED, subfolder="unet", dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = diffusers.UNet2DConditionModel.from_pretrained(
+        theirs = diffusers().UNet2DConditionModel.from_pretrained(
             BUNDLED, subfolder="unet", torch_dtype=dtype, low_cpu_mem_usage=False
         )
     return _pair(plain, theirs, _unet_inputs(batch, 16, 128, dtype))
@@ -58,15 +57,13 @@ def stable_diffusion_unet(dtype: torch.dtype, batch: int, side: int, *, width: f
         side: Side of the latents.
         width: How wide each layer is, as a share of the real one.
     """
-    import diffusers
-
     from graphdiff.models import UNet2DConditionModel
 
     config = _stable_diffusion_config(width)
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     plain = UNet2DConditionModel.from_config(config).to(dtype)
     with torch.device("meta"):
-        theirs = diffusers.UNet2DConditionModel.from_config(config)
+        theirs = diffusers().UNet2DConditionModel.from_config(config)
     theirs.load_state_dict(plain.state_dict(), assign=True)
     return _pair(plain, theirs, _unet_inputs(batch, side, config["cross_attention_dim"], dtype))
 
@@ -97,17 +94,20 @@ def _stable_diffusion_config(width: float) -> dict[str, Any]:
 
 def bundled_vae(dtype: torch.dtype) -> Pair:
     """The decoder of the bundled model."""
-    import diffusers
-
     from graphdiff.models import AutoencoderKL
 
     plain = AutoencoderKL.from_pretrained(BUNDLED, subfolder="vae", dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = diffusers.AutoencoderKL.from_pretrained(
+        theirs = diffusers().AutoencoderKL.from_pretrained(
             BUNDLED, subfolder="vae", torch_dtype=dtype, low_cpu_mem_usage=False
         )
     return _pair(plain, theirs, (torch.randn(1, 4, 16, 16, dtype=dtype),))
+
+
+def diffusers() -> Any:  # noqa: ANN401 - its own types are partial
+    """The module diffusers, imported only where it is measured."""
+    return import_module("diffusers")
 
 
 def _pair(plain: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...]) -> Pair:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.models import BUNDLED
+from benchmarks.models import BUNDLED, diffusers
 from benchmarks.rounds import ROOT, Spent, process
 
 WORKFLOW = ROOT / "benchmarks" / "workflows" / "edits.yaml"
@@ -33,9 +33,9 @@ def diffusers_pipeline() -> Callable[..., Any]:
     """A function that makes one picture with a warm diffusers pipeline."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from diffusers import StableDiffusionPipeline
-
-        pipeline = StableDiffusionPipeline.from_pretrained(BUNDLED, torch_dtype=torch.float32)
+        pipeline = diffusers().StableDiffusionPipeline.from_pretrained(
+            BUNDLED, torch_dtype=torch.float32
+        )
     pipeline.set_progress_bar_config(disable=True)
 
     def draw(prompt: str = PROMPT, steps: int = STEPS, **more: object) -> Any:  # noqa: ANN401

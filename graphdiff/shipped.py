@@ -8,6 +8,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 
+_RUNNABLE = (".yaml", ".yml", ".png", ".webp", ".jpg", ".jpeg")
+"""The endings of what a command may mean: workflows, and pictures that carry one."""
+
 
 def shipped_workflows() -> dict[str, Path]:
     """Every shipped workflow: its name and its file."""
@@ -38,7 +41,7 @@ def find_workflow(name: str) -> Path:
 def _hint(path: Path, shipped: Mapping[str, Path]) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
-    beside = [file.name for file in path.parent.iterdir() if file.is_file()]
+    beside = [file.name for file in path.parent.iterdir() if file.suffix.lower() in _RUNNABLE]
     near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75)
     if f"{path.name}.yaml" in beside:
         near = [f"{path.name}.yaml"]

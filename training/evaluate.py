@@ -92,7 +92,9 @@ class ClassifierTask:
     def batch(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Augmented pictures (n, 3, h, w) in -1..1 and their classes (n,)."""
         chosen = torch.from_numpy(rng.integers(0, len(self._pictures), n))
-        moved = place(self._pictures[chosen], rng, turn=0.2, shift=0.1, zoom=(0.9, 1.25))
+        moved = place(
+            self._pictures[chosen], rng, turn=0.2, shift=0.1, zoom=(0.9, 1.25), mirror=0.5
+        )
         grounds = ["white" if rng.random() < 0.5 else str(rng.choice(list(BACKGROUNDS)))
                    for _ in range(n)]  # fmt: skip
         x = over(moved, grounds)

@@ -13,7 +13,7 @@ from typing import Any
 from graphdiff.checkpoints.errors import CheckpointError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _SMALL = (".json", ".txt", ".model")  # configs and vocabularies
 _PICKLES = (".bin", ".pt", ".ckpt", ".pth")
 _NETWORK_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "requests", "urllib3")
@@ -35,7 +35,8 @@ def cache_folder() -> Path:
 
 def is_hub_id(name: str) -> bool:
     """Whether `name` has the form of a hub id."""
-    return _ID.fullmatch(name) is not None and ".." not in name
+    is_file = "/" not in name and name.endswith((".safetensors", *_PICKLES))
+    return _ID.fullmatch(name) is not None and ".." not in name and not is_file
 
 
 def split(name: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from graphdiff.checkpoints.build import (
     TOKEN_EMBEDDING,
     encoder_with_words,
     read_tokenizer,
+    size_in,
     table_with_words,
 )
 from graphdiff.checkpoints.errors import CheckpointError
@@ -82,13 +83,19 @@ class WeightsPool:
             that is larger is streamed, block by block. Weights on a CPU that need no cast are
             mapped files, and are counted all the same.
         packs: Whether models on a CPU are rearranged for its kernels, see `models.packed`.
+
+    Attributes:
+        needed: How many bytes are enough, where that is known: models leave for others within
+            these, but none is streamed for their sake.
     """
 
     def __init__(self, budget: int | None = None, *, packs: bool = False) -> None:
         self.budget = budget
         self.packs = packs
+        self.needed: int | None = None
         self._modules: dict[Key, nn.Module] = {}  # the one used last is last
         self._tokenizers: dict[tuple[TokenizerFiles, tuple[Words, ...]], CLIPTokenizer] = {}
+        self._sizes: dict[tuple[Base, tuple[LoRA, ...]], int] = {}  # read from headers, once
         self._lock = threading.RLock()
 
     @overload
@@ -129,6 +136,7 @@ class WeightsPool:
             if handle is None:
                 self._drop(list(self._modules))
                 self._tokenizers.clear()
+                self._sizes.clear()
             else:
                 mine = _weights(handle)
                 self._drop([key for key in self._modules if key.base.weights in mine])
@@ -163,34 +171,67 @@ class WeightsPool:
         """A model in the form that is best for it."""
         if compiles:
             return self._compiled(base, loras)
-        if self.budget is not None and base.size > self.budget:
+        if self.budget is not None and self._size(base) > self.budget:
             return self._streamed(base, loras, share=self.budget)
         return self._patched(base, loras, packs=packs)
 
     def _base(self, base: Base, *, packs: bool) -> nn.Module:
         """A model without patches; its packed form is kept instead of the plain one."""
         key = Key(base, "packed" if packs else "plain")
-        return self._kept(key, base.size, lambda: whole(base, packs=packs))
+        return self._kept(key, self._size(base), lambda: whole(base, packs=packs))
 
-    def _patched(self, base: Base, loras: Loras | None, *, packs: bool = False) -> nn.Module:
-        """A model with LoRAs, which shares what they leave alone if there is room for both."""
+    def _patched(
+        self, base: Base, loras: Loras | None, *, packs: bool = False, others: int = 0
+    ) -> nn.Module:
+        """A model with LoRAs, which shares what they leave alone if there is room for both.
+
+        Args:
+            base: The model.
+            loras: What changes it.
+            packs: Whether it is packed.
+            others: How many bytes those take that are used together with it.
+        """
         if loras is None or not loras.loras:
             return self._base(base, packs=packs)
+        import torch
+
         plain = Key(base, "packed" if packs else "plain")
         key = Key(base, plain.form, loras.loras)
-        added = loras.size(base) if self.budget is not None else 0
-        if self.budget is not None and base.size + added > self.budget:
-            return self._kept(key, base.size, lambda: alone(base, loras, packs=packs))
+        added = self._added(base, loras)
+        if self.budget is None or self._size(base) + added + others <= self.budget:
 
-        def make() -> nn.Module:
-            return sharing(self._base(base, packs=packs), base, loras, packs=packs)
+            def make() -> nn.Module:
+                return sharing(self._base(base, packs=packs), base, loras, packs=packs)
 
-        return self._kept(key, added, make, beside=plain)
+            try:
+                return self._kept(key, added, make, beside=plain)
+            except torch.OutOfMemoryError:
+                pass  # its frames hold what was half made, and must go before it is tried again
+            self._drop([plain] if plain in self._modules else [])
+        return self._kept(key, self._size(base), lambda: alone(base, loras, packs=packs))
+
+    def _size(self, base: Base) -> int:
+        """The bytes of a model's weights."""
+        size = self._sizes.get((base, ()))
+        if size is None:
+            size = self._sizes[base, ()] = base.size
+        return size
+
+    def _added(self, base: Base, loras: Loras | None) -> int:
+        """The bytes that LoRAs add to a model; 0 where nobody counts."""
+        if loras is None or not loras.loras or self._most is None:
+            return 0
+        size = self._sizes.get((base, loras.loras))
+        if size is None:
+            size = self._sizes[base, loras.loras] = loras.size(base)
+        return size
 
     def _compiled(self, base: Base, loras: Loras | None) -> nn.Module:
         """A compiled model, made of the plain one with its patches, which stays."""
-        added = loras.size(base) if loras and self.budget is not None else 0
-        needed = 2 * base.size + added  # what is compiled holds frozen copies
+        frozen = (
+            self._size(base) if base.device == "cpu" else 0
+        )  # what is compiled holds copies there
+        needed = self._size(base) + frozen + self._added(base, loras)
         if self.budget is not None and needed > self.budget:
             raise CheckpointError(
                 f"a compiled {base.kind} takes {needed:,} bytes, and {self.budget:,} are "
@@ -206,7 +247,7 @@ class WeightsPool:
             return compiled(self._patched(base, loras))
 
         plain = Key(base, "plain", patches)
-        return self._kept(Key(base, "compiled", patches), base.size, make, beside=plain)
+        return self._kept(Key(base, "compiled", patches), frozen, make, beside=plain)
 
     def _streamed(
         self,
@@ -246,7 +287,7 @@ class WeightsPool:
         if module is None:
             device = key.base.device
             self._make_room(device, needed, keep=(key, beside))
-            module = self._retried(device, make)
+            module = self._retried(device, make, keep=(beside,))
             module.eval().requires_grad_(False)
             self._modules[key] = module
             self._make_room(device, 0, keep=(key,))
@@ -254,20 +295,34 @@ class WeightsPool:
         return module
 
     def _make_room(self, device: DeviceKind, needed: int, *, keep: Iterable[Key | None]) -> None:
-        if self.budget is None:
+        most = self._most
+        if most is None:
             return
-        while self.bytes_on(device) + needed > self.budget and self._evict(device, keep=keep):
+        while self.bytes_on(device) + needed > most and self._evict(device, keep=keep):
             pass
 
-    def _retried(self, device: DeviceKind, make: Callable[[], T]) -> T:
-        """Make something; when memory is out, let models leave one by one and try again."""
+    @property
+    def _most(self) -> int | None:
+        """How many bytes of weights may be on a device while there are models that can leave."""
+        return min((each for each in (self.budget, self.needed) if each is not None), default=None)
+
+    def _retried(
+        self, device: DeviceKind, make: Callable[[], T], *, keep: Iterable[Key | None]
+    ) -> T:
+        """Make something; when memory is out, let models leave one by one and try again.
+
+        Args:
+            device: Where it is made.
+            make: Makes it.
+            keep: What it is made of: it would be made anew, again and again.
+        """
         import torch
 
         while True:
             try:
                 return make()
             except torch.OutOfMemoryError:
-                if not self._evict(device):
+                if not self._evict(device, keep=keep):
                     raise
 
     def _evict(self, device: DeviceKind, *, keep: Iterable[Key | None] = ()) -> bool:
@@ -302,7 +357,7 @@ class WeightsPool:
         ]
         parts = encoder_parts(handle)
         return tuple(
-            self._encoder(handle, encoder, base, part, sum(b.size for b in bases))
+            self._encoder(handle, encoder, base, part, sum(map(self._size, bases)))
             for encoder, base, part in zip(handle.encoders, bases, parts, strict=True)
         )
 
@@ -318,8 +373,10 @@ class WeightsPool:
         def table(vectors: Tensor) -> Tensor:
             return table_with_words(vectors, tokenizer, inversions, words)
 
+        others = total - self._size(base)
+
         def with_words() -> nn.Module:
-            plain = self._patched(base, loras)
+            plain = self._patched(base, loras, others=others)
             return encoder_with_words(plain, table(plain.state_dict()[TOKEN_EMBEDDING]))
 
         model: Any
@@ -332,9 +389,11 @@ class WeightsPool:
                 table=table if words else None,
             )
         elif words:
-            model = self._kept(Key(base, "plain", handle.patches), 0, with_words)
+            beside = Key(base, "plain", own)
+            size = size_in(handle.dtype, (encoder.config.vocab_size, encoder.width))
+            model = self._kept(Key(base, "plain", handle.patches), size, with_words, beside=beside)
         else:
-            model = self._patched(base, loras)
+            model = self._patched(base, loras, others=others)
         return LoadedEncoder(model, tokenizer, words)
 
     def _tokenizer(self, files: TokenizerFiles, words: tuple[Words, ...]) -> CLIPTokenizer:

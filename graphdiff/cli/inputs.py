@@ -33,6 +33,15 @@ def is_plain(declared: Input) -> bool:
     return _element(declared.type) in ("str", "int", "float", "bool", "path")
 
 
+def how_to_give(name: str, declared: Input) -> str:
+    """What to write on the command line to give an input a value."""
+    if not is_plain(declared):
+        return f"give the input {name} a default in the file: {declared.type} cannot be an option"
+    kind = _element(declared.type).upper()
+    said = f": {declared.help}" if declared.help else ""
+    return f"give --{name.replace('_', '-')} {kind}{said}"
+
+
 def read(name: str, declared: Input, text: str, *, option: str = "") -> Any:  # noqa: ANN401
     """The value that `text` states for an input; text is never read as a reference.
 

@@ -84,7 +84,13 @@ def _bound_weights(size: str) -> None:
     from graphdiff.checkpoints.pool import pool
     from graphdiff.cli.units import read_bytes
 
-    pool().budget = read_bytes(size, "--max-vram")
+    budget = read_bytes(size, "--max-vram")
+    if not budget:
+        raise click.BadParameter(
+            f"{size!r} leaves no room for weights: write a size such as 4GB",
+            param_hint="--max-vram",
+        )
+    pool().budget = budget
 
 
 def run_once(

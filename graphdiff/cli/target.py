@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from graphdiff.cli import complete
 from graphdiff.cli import inputs as from_text
-from graphdiff.graph.spec import Input, WorkflowError
+from graphdiff.graph.spec import Diagnostic, Input, WorkflowError
 from graphdiff.graph.workflow import Workflow
 from graphdiff.graph.yaml import draft
 from graphdiff.shipped import find_workflow
@@ -138,9 +138,12 @@ class TargetCommand(click.Command):
         sweep = from_text.sweep(declared, values.pop("sweep", ()))
         targets = list(values.pop("targets"))
         session = self._options(values)
-        return self._run(
-            target, session=session, inputs=inputs, sweep=sweep, targets=targets, **values
-        )
+        try:
+            return self._run(
+                target, session=session, inputs=inputs, sweep=sweep, targets=targets, **values
+            )
+        except WorkflowError as error:
+            raise WorkflowError(_with_options(error.diagnostics, declared)) from error
 
     def _stated_by(self, picture: Picture, ctx: click.Context) -> dict[str, Any]:
         """The picture's settings, where the command line says nothing else."""
@@ -203,6 +206,20 @@ class TargetCommand(click.Command):
                     f"the workflow's input {name!r} has the name of an option of this command: "
                     f"rename it, for example to {name}_input"
                 )
+
+
+def _with_options(
+    mistakes: Sequence[Diagnostic], declared: Mapping[str, Input]
+) -> tuple[Diagnostic, ...]:
+    """Mistakes; of inputs that are not given, with the option that gives them."""
+
+    def told(mistake: Diagnostic) -> Diagnostic:
+        name = str(mistake.path[-1]) if mistake.path else ""
+        if mistake.code != "missing-input" or name not in declared:
+            return mistake
+        return replace(mistake, help=from_text.how_to_give(name, declared[name]))
+
+    return tuple(map(told, mistakes))
 
 
 def _listed(name: str, declared: Input, given: tuple[str, ...]) -> Any:  # noqa: ANN401

@@ -153,57 +153,57 @@ class _Stream:
 
     def attach(self, block: _Block) -> None:
         """Have a block's weights come and go as it is called."""
+        forward: Callable[..., Any] = block.module.forward
 
-        def before(_module: nn.Module, _inputs: object) -> None:
-            self.enter(block)
+        def stays(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the module takes
+            with self.lock:
+                self._settle(block)
+            return forward(*args, **kwargs)
 
-        def after(_module: nn.Module, _inputs: object, _output: object) -> None:
-            self.leave(block)
+        def takes_turns(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever it takes
+            with self.lock:
+                try:
+                    self._enter(block)
+                    return forward(*args, **kwargs)
+                finally:
+                    self._leave(block)
 
-        block.module.register_forward_pre_hook(before)
-        if not block.stays:
-            block.module.register_forward_hook(after, always_call=True)
+        # Not hooks: torch does not call these after an interrupt, and the lock would stay taken.
+        block.module.__dict__["forward"] = stays if block.stays else takes_turns
 
     @torch.no_grad()
-    def enter(self, block: _Block) -> None:
-        """Bring what is not there yet, and the next block ahead of its time."""
-        if block.stays:
-            with self.lock:
-                if not block.is_there:
-                    content = self._new(block.size)
-                    self._fill(content, block)
-                    self._give(block, content)
-            return
-        self.lock.acquire()
-        try:
-            if block.slot is None:
-                self._bring(block, self._free_slot())
-            slot = block.slot
-            assert slot is not None
-            if slot.ready is not None:
-                torch.cuda.current_stream(self.device).wait_event(slot.ready)
-            self._give(block, slot.content)
-            if self.last is not None:
-                self.last.follower = block
-            self.last = block
-            following = block.follower
-            if len(self.slots) > 1 and following is not None and following.slot is None:
-                self._bring(following, self._free_slot(beside=slot))
-        except BaseException:
-            self._take(block)
-            self.lock.release()
-            raise
+    def _settle(self, block: _Block) -> None:
+        """Bring a block that stays, if it is not there yet."""
+        if not block.is_there:
+            content = self._new(block.size)
+            self._fill(content, block)
+            self._give(block, content)
+            self.held += block.size
 
-    def leave(self, block: _Block) -> None:
+    @torch.no_grad()
+    def _enter(self, block: _Block) -> None:
+        """Bring a block that is not there yet, and the next one ahead of its time."""
+        if block.slot is None:
+            self._bring(block, self._free_slot())
+        slot = block.slot
+        assert slot is not None
+        if slot.ready is not None:
+            torch.cuda.current_stream(self.device).wait_event(slot.ready)
+        self._give(block, slot.content)
+        if self.last is not None:
+            self.last.follower = block
+        self.last = block
+        following = block.follower
+        if len(self.slots) > 1 and following is not None and following.slot is None:
+            self._bring(following, self._free_slot(beside=slot))
+
+    def _leave(self, block: _Block) -> None:
         """Take the weights of a block that has run."""
-        if not block.is_there:  # it could not be brought
-            return
         self._take(block)
         slot = block.slot
         if slot is not None and self.device.type == "cuda":
             slot.done = _event()
             slot.done.record(torch.cuda.current_stream(self.device))
-        self.lock.release()
 
     def _give(self, block: _Block, content: Tensor) -> None:
         for place in block.places:
@@ -252,6 +252,7 @@ class _Stream:
             slot.done.record(torch.cuda.current_stream(self.device))
             slot.content.record_stream(self._side_stream())  # nor we, when it is let go
         self.slots.append(slot)
+        self.held += self.size
         return slot
 
     def _side_stream(self) -> torch.cuda.Stream:
@@ -259,7 +260,6 @@ class _Stream:
         return self.side
 
     def _new(self, size: int) -> Tensor:
-        self.held += size
         return torch.empty(size, dtype=torch.uint8, device=self.device)
 
 

@@ -165,16 +165,7 @@ class Adaptable:
             raise ValueError("there is no LoRA to fuse: load one with load_lora_weights")
         _check_names(self._setup, names)
 
-        def fused(adapter: Adapter) -> Adapter:
-            if adapter.name not in names:
-                return adapter
-            unet, text = (
-                new if new is not None else old
-                for new, old in zip(factors, adapter.fused, strict=True)
-            )
-            return replace(adapter, fused=(unet, text))
-
-        self._setup = replace(self._setup, adapters=tuple(map(fused, self._setup.adapters)))
+        self._setup = _fused(self._setup, names, factors)
 
     def unfuse_lora(self, components: str | Sequence[str] = _PARTS) -> None:
         """Make LoRAs changes again that can be scaled and taken out.
@@ -185,18 +176,8 @@ class Adaptable:
         Raises:
             ValueError: A component takes no LoRA.
         """
-        freed = _for_parts(components, 0.0)
-
-        def unfused(adapter: Adapter) -> Adapter:
-            if not adapter.name:
-                return adapter
-            unet, text = (
-                None if free is not None else old
-                for free, old in zip(freed, adapter.fused, strict=True)
-            )
-            return replace(adapter, fused=(unet, text))
-
-        self._setup = replace(self._setup, adapters=tuple(map(unfused, self._setup.adapters)))
+        names = [each.name for each in _loaded(self._setup)]
+        self._setup = _fused(self._setup, names, _for_parts(components, None))
 
     def load_textual_inversion(
         self,
@@ -323,16 +304,27 @@ def _strengths(weight: Weight) -> tuple[float, float | None]:
     return 1.0 if unet is None else float(unet), float(next(iter(texts), 1.0))
 
 
-def _for_parts(components: str | Sequence[str], value: float) -> tuple[float | None, float | None]:
-    """A number for the UNet and one for the text encoders, where these are named."""
+def _for_parts(components: str | Sequence[str], value: float | None) -> dict[int, float | None]:
+    """What is to hold of the UNet, which is 0, and of text encoders, 1, where they are named."""
     names = [components] if isinstance(components, str) else list(components)
     strange = [name for name in names if name not in _PARTS]
     if strange or not names:
         raise ValueError(
             f"LoRAs change {', '.join(_PARTS)}, not {', '.join(strange) or 'nothing at all'}"
         )
-    has_text = any(name != "unet" for name in names)
-    return value if "unet" in names else None, value if has_text else None
+    return {int(name != "unet"): value for name in names}
+
+
+def _fused(setup: Setup, names: Sequence[str], factors: Mapping[int, float | None]) -> Setup:
+    """A setup in which some LoRAs are fused to some parts by a factor, or freed again by None."""
+
+    def fused(adapter: Adapter) -> Adapter:
+        if adapter.name not in names:
+            return adapter
+        unet, text = adapter.fused
+        return replace(adapter, fused=(factors.get(0, unet), factors.get(1, text)))
+
+    return replace(setup, adapters=tuple(map(fused, setup.adapters)))
 
 
 def _file(

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+from graphdiff.checkpoints.devices import resolve_device
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Checkpoint, Family
 from graphdiff.checkpoints.open import open_checkpoint
@@ -198,7 +199,7 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
         made._index = {**pipeline._index, "_class_name": chosen.__name__}
         made._scheduler = pipeline._scheduler
         made._places, made._bar = pipeline._places, pipeline._bar
-        made._offload = pipeline._offload
+        made._offloads = pipeline._offloads
         made._replace(components)
         asked = torch_dtype if torch_dtype is not None else dtype
         return cast(Self, made if asked is None else made.to(asked))
@@ -286,6 +287,8 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
         self.call = CallState(guidance_scale=request.guidance, clip_skip=request.clip_skip)
         form = request.form
         request.check_numbers()
+        request.check_size(self._setup.checkpoint.unet.spatial_factor)
+        self._check_device()
         self._make_room()
         graph, inputs = self._built(request)
         self._graph = graph
@@ -304,6 +307,13 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
             return self._output(outputs["latents"].samples, None, request)
         unsafe = list(outputs["unsafe"]) if "unsafe" in outputs else None
         return self._output(given_back(outputs["images"], form), unsafe or None, request)
+
+    def _check_device(self) -> None:
+        device, best = self._session.settings.device, resolve_device()
+        if device not in ("auto", "cpu", best):
+            raise ValueError(
+                f"torch sees no {device} device on this machine: use pipeline.to({best!r})"
+            )
 
     def _encode(self, request: Request, *, is_guided: bool) -> list[tuple[Any, Any]]:
         """The prompt and the negative prompt, each with its pooled vectors, for every picture."""

@@ -172,8 +172,19 @@ class _Text:
             is_guided: Whether guidance goes on; without, the prompt's rows alone are enough.
 
         Raises:
-            ValueError: There are not as many rows as before.
+            ValueError: There are not as many rows as before, or sizes are others.
         """
+        import torch
+
+        ids = given.get("add_time_ids")
+        if ids is not None:
+            own = self.tensors()["add_time_ids"]
+            if not torch.equal(torch.as_tensor(ids).to(own), own[-len(ids) :]):
+                raise ValueError(
+                    "callback_on_step_end changes add_time_ids, but the sizes that SDXL is told "
+                    "stay for the whole call: give them to the call, as original_size, "
+                    "crops_coords_top_left and target_size"
+                )
         positive, negative = self._both
         for name, key in (("prompt_embeds", "sequence"), ("add_text_embeds", "pooled")):
             rows = given.get(name)

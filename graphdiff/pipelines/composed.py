@@ -15,6 +15,7 @@ from graphdiff.config import FrozenConfig
 from graphdiff.engine.session import Cache, Session
 from graphdiff.pipelines import saved, written
 from graphdiff.pipelines.absent import GRANTED, METHODS, OPTIONS
+from graphdiff.pipelines.memory import device_kind
 from graphdiff.pipelines.setup import Setup
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Composed:
             silence_dtype_warnings: Taken for diffusers' sake: nothing is warned of.
 
         Raises:
-            ValueError: It is neither a device nor a precision.
+            ValueError: It is neither a device nor a precision, or not the first of its kind.
         """
         kind, precision = self._session.settings.device, self._session.settings.dtype
         for place in (*places, *(each for each in (device, dtype) if each is not None)):
@@ -97,7 +98,7 @@ class Composed:
             if text in ("float32", "bfloat16", "float16"):
                 precision = text
             elif text.partition(":")[0] in ("cpu", "cuda", "mps", "auto"):
-                kind = text.partition(":")[0]
+                kind = device_kind(text)
             else:
                 raise ValueError(f"to() takes a device or a dtype, not {place!r}")
         self._session.settings = replace(self._session.settings, device=kind, dtype=precision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints.devices import resolve_device, resolve_dtype
@@ -15,23 +15,12 @@ if TYPE_CHECKING:
     from graphdiff.engine.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Offload:
-    """That models are kept away from the device while they do not work.
-
-    Args:
-        most: The most bytes of weights that were allowed there before; None for any number.
-    """
-
-    most: int | None
-
-
 class Thrifty:
     """A pipeline that can be told to take less memory."""
 
     _setup: Setup
     _session: Session
-    _offload: Offload | None = None
+    _offloads: bool = False
 
     def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
         """Taken for diffusers' sake: attention never holds all of its scores at a time.
@@ -86,32 +75,37 @@ class Thrifty:
             RuntimeError: There is no accelerator.
             ValueError: Another one than the first is asked for.
         """
-        from graphdiff.checkpoints.pool import pool
-
-        kind, _, index = str(device or "auto").partition(":")
-        if gpu_id or index not in ("", "0"):
-            raise ValueError(
-                f"device {gpu_id or index} is asked for, but the first is used: hide the others "
-                "from the process, with CUDA_VISIBLE_DEVICES"
-            )
-        found = resolve_device(kind)
+        name = str(device or "auto")
+        found = resolve_device(device_kind(f"{name}:{gpu_id}" if gpu_id else name))
         if found == "cpu":
             raise RuntimeError(
                 "there is no accelerator to keep models away from: on a CPU weights are mapped "
                 "files, which take no memory of their own until they are read"
             )
         self._session.settings = replace(self._session.settings, device=found)
-        self._offload = Offload(pool().budget)
+        self._offloads = True
 
     def _make_room(self) -> None:
-        """Before a run, say how many bytes of weights may be on the device at a time."""
-        if self._offload is None:
-            return
-        from graphdiff.checkpoints.pool import pool
+        """Before a run, say how many bytes of weights it needs on the device at a time."""
+        if self._offloads:
+            from graphdiff.checkpoints.pool import pool
 
-        needed = working_set(self._setup, self._session.settings)
-        most = self._offload.most
-        pool().budget = needed if most is None else min(most, needed)
+            pool().needed = working_set(self._setup, self._session.settings)
+
+
+def device_kind(device: str) -> str:
+    """The kind of a device, such as `cuda`, or `cuda:0`.
+
+    Raises:
+        ValueError: It is another one than the first of its kind.
+    """
+    kind, _, index = device.partition(":")
+    if index not in ("", "0"):
+        raise ValueError(
+            f"device {index} is asked for, but the first is used: hide the others from the "
+            "process, with CUDA_VISIBLE_DEVICES"
+        )
+    return kind
 
 
 def working_set(setup: Setup, settings: Settings) -> int:

@@ -156,6 +156,20 @@ class Request:
         if self.padding is not None and self.padding < 0:
             raise ValueError(f"padding_mask_crop is {self.padding}, but it must be at least 0")
 
+    def check_size(self, factor: int) -> None:
+        """Refuse sizes that the model cannot make, before anything runs.
+
+        Args:
+            factor: What both sides must be multiples of.
+        """
+        for name, side in zip(("height", "width"), self.size, strict=True):
+            if side is not None and (side < factor or side % factor):
+                low = max(side // factor, 1) * factor
+                raise ValueError(
+                    f"{name} is {side} pixels, but this model's pictures are multiples of "
+                    f"{factor}: take {low} or {low + factor}"
+                )
+
     def check_text(self, *, alike: bool) -> None:
         """Refuse prompts that do not go together.
 

@@ -93,8 +93,7 @@ def remember(part: T, origin: Origin | None = None) -> T:
 
 def is_unchanged(part: object) -> bool:
     """Whether a pipeline gave this part, and nothing has changed its weights since."""
-    known = _known.get(part)
-    return known is not None and known.state == _state(part)
+    return _is_known(part) and _known[part].state == _state(part)
 
 
 def component_place(component: object) -> Place:
@@ -107,10 +106,7 @@ def component_place(component: object) -> Place:
         path = Path(component).expanduser()
         return Place(str(path.absolute()) if path.exists() else str(component))
     if not is_writable(component):
-        raise TypeError(
-            "a component is a folder, or what from_pretrained gives, not "
-            f"{type(component).__name__}"
-        )
+        raise _no_component(component)
     known = _places.get(component)
     if known is not None and known[0] == _state(component):
         return known[1]
@@ -217,7 +213,20 @@ def is_writable(part: object) -> bool:
     if isinstance(part, list | tuple):
         rows = cast("Sequence[object]", part)
         return bool(rows) and all(map(is_writable, rows))
-    return hasattr(part, "save_pretrained") or part in _known
+    return hasattr(part, "save_pretrained") or _is_known(part)
+
+
+def _no_component(part: object) -> TypeError:
+    return TypeError(
+        f"a component is a folder, or what from_pretrained gives, not {type(part).__name__}"
+    )
+
+
+def _is_known(part: object) -> bool:
+    try:
+        return part in _known
+    except TypeError:  # what takes no weak reference, such as a number, was never remembered
+        return False
 
 
 def write(part: object, folder: Path, **options: Any) -> None:  # noqa: ANN401 - of save_pretrained
@@ -233,6 +242,8 @@ def write(part: object, folder: Path, **options: Any) -> None:  # noqa: ANN401 -
         given = {key: value for key, value in options.items() if value is not None}
         saving(str(folder), **(given if hasattr(part, "state_dict") else {}))
         return
+    if not _is_known(part):
+        raise _no_component(part)
     origin = _known[part].origin
     folder.mkdir(parents=True, exist_ok=True)
     if origin.tokenizer is not None:

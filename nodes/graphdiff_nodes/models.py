@@ -106,7 +106,7 @@ def LoadModel(
         config=config,
     )
     return Model(
-        replace(found.unet, compiled=settings.compile),
+        _compiled(found.unet, settings),
         # What a checkpoint lacks is refused by the node that it is wired into, by its name.
         cast(TextEncoder, found.text_encoder),
         cast(VAE, found.vae),
@@ -146,7 +146,7 @@ def LoadUNet(
         variant=variant,
         prediction_type=prediction_type,
     )
-    return replace(found, compiled=settings.compile)
+    return _compiled(found, settings)
 
 
 @node(at="plan")
@@ -230,10 +230,15 @@ def LoadLoRA(
     from graphdiff.checkpoints.lora import check_lora
 
     file = _file_of(lora, ("pytorch_lora_weights.safetensors",))
-    check_lora(LoRA(file, scale, strict), unet=unet, text_encoder=text_encoder)
-    patched = unet.patched(LoRA(file, scale, strict))
+    change = LoRA(file, scale, strict)
+    found = check_lora(change, unet=unet, text_encoder=text_encoder)
+    changed = {delta.part for delta in found.deltas}
+    # What the file has nothing for stays the model that it was, and so does all that it computed.
+    patched = unet.patched(change) if "unet" in changed else unet
     if text_encoder is None:
         return Patched(patched, cast(TextEncoder, None))
+    if changed <= {"unet"}:
+        return Patched(patched, text_encoder)
     change = LoRA(file, scale if text_scale is None else text_scale, strict)
     return Patched(patched, text_encoder.patched(change))
 
@@ -301,6 +306,13 @@ def Scheduler(
 def _chosen(own: str, of_run: str) -> str:
     """What a node says, or what the run was told where it leaves that open."""
     return of_run if own == "auto" else own
+
+
+def _compiled(unet: UNet, settings: Settings) -> UNet:
+    """The UNet as the run wants it: the same object where it can be, which the engine remembers."""
+    if unet.compiled == settings.compile:
+        return unet
+    return replace(unet, compiled=settings.compile)
 
 
 def _named_one(

@@ -247,3 +247,19 @@ def test_what_was_fetched_before_serves_when_the_hub_cannot_be_reached(
     assert server.asked
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert hub.download("me/tiny", subfolder="unet", token=False) == folder
+
+
+@pytest.mark.parametrize(
+    ("name", "is_id"),
+    [
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", True),
+        ("gpt2", True),
+        ("./save", False),
+        ("../save", False),
+        (".save", False),
+        ("style.safetensors", False),
+        ("organisation/model/unet", False),
+    ],
+)
+def test_paths_and_files_are_no_hub_ids(name: str, is_id: bool) -> None:
+    assert hub.is_hub_id(name) is is_id

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from graphdiff.checkpoints import unchanged
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.open import (
     open_checkpoint,
@@ -74,6 +77,43 @@ def test_a_refiner_is_told_by_its_five_numbers(sdxl: Path, tmp_path: Path) -> No
     assert found.unet.time_ids == 5
     assert found.text_encoder is not None
     assert len(found.text_encoder.encoders) == 1
+
+
+def test_weights_that_change_behind_their_size_and_mtime_are_seen(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unchanged, "_SETTLED_NS", -(10**12))
+    folder = copied(sd1, tmp_path / "model")
+    first = open_checkpoint(folder, device="cpu")
+    assert open_checkpoint(folder, device="cpu") is first
+    file = first.unet.weights.files[0].path
+    before = file.stat()
+    time.sleep(0.02)  # past one tick of the file system's clock
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        last = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_END)
+        opened.write(bytes([last ^ 1]))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = open_checkpoint(folder, device="cpu")
+    assert second.unet.weights.files[0].sha256 != first.unet.weights.files[0].sha256
+    assert second.vae == first.vae
+
+
+def test_the_form_that_a_checkpoint_is_asked_for_in_is_part_of_the_question(
+    sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unchanged, "_SETTLED_NS", -(10**12))
+    folder = copied(sd1, tmp_path / "model")
+    found = [open_checkpoint(folder, device="cpu", dtype=d) for d in ("float32", "bfloat16")]
+    assert [each.unet.dtype for each in found] == ["float32", "bfloat16"]
+    whole, own = open_vae(folder, device="cpu"), open_vae(folder / "vae", device="cpu")
+    assert whole == own == found[0].vae
+    unets = [
+        open_unet(folder / "unet", device="cpu", prediction_type=p)
+        for p in ("epsilon", "v_prediction")
+    ]
+    assert [each.prediction_type for each in unets] == ["epsilon", "v_prediction"]
 
 
 def test_equal_files_are_equal_handles_wherever_they_lie(sd1: Path, tmp_path: Path) -> None:

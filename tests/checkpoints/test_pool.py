@@ -58,6 +58,22 @@ def test_a_module_is_made_once_and_ready_for_inference(checkpoint: Checkpoint) -
     assert weights.module(replace(checkpoint.unet, family="sd2")) is unet
 
 
+@pytest.mark.parametrize("budget", [None, 10**9])
+def test_a_module_that_is_there_is_given_without_a_look_at_its_files(
+    budget: int | None, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = WeightsPool(budget=budget)
+    lora = lora_of(checkpoint, tmp_path / "lora.safetensors")
+    handles = (checkpoint.unet, checkpoint.unet.patched(lora))
+    made = [weights.module(handle) for handle in handles]
+
+    def look(*_: object) -> None:
+        pytest.fail("a header was read again")
+
+    monkeypatch.setattr("graphdiff.checkpoints.weights.read_header", look)
+    assert [weights.module(handle) for handle in handles] == made
+
+
 def test_every_dtype_is_a_module_of_its_own(checkpoint: Checkpoint) -> None:
     weights = WeightsPool()
     half = weights.module(replace(checkpoint.unet, dtype="bfloat16"))
@@ -272,6 +288,69 @@ def test_when_memory_runs_out_models_leave_and_it_is_tried_again(
     failures += [torch.OutOfMemoryError("out of memory")] * 3
     with pytest.raises(torch.OutOfMemoryError):
         weights.module(checkpoint.unet)
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fail(*_: Any, **__: Any) -> torch.nn.Module:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(f"graphdiff.checkpoints.pool.{name}", fail)
+
+
+def test_where_memory_runs_out_for_both_a_patched_model_is_made_alone(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched = checkpoint.unet.patched(lora_of(checkpoint, tmp_path / "lora.safetensors"))
+    weights = WeightsPool()
+    short_of_memory(monkeypatch, "sharing")
+    found = weights.module(patched)
+    assert weights.module(patched) is found
+    assert len(weights.resident()) == 1
+    weights.release()
+    short_of_memory(monkeypatch, "alone")
+    with pytest.raises(torch.OutOfMemoryError):
+        weights.module(patched)
+
+
+def test_a_compiled_unet_on_a_gpu_has_no_frozen_copy(checkpoint: Checkpoint) -> None:
+    unet = replace(checkpoint.unet, compiled=True, device="cuda")
+    size = build.size_of(unet.weights, unet.config, "float32")
+    with pytest.raises(CheckpointError, match=f"takes {size:,} bytes.*without compile"):
+        WeightsPool(budget=size - 1).module(unet)
+
+
+def test_what_is_needed_bounds_what_is_kept_and_streams_nothing(checkpoint: Checkpoint) -> None:
+    assert checkpoint.vae is not None
+    weights = WeightsPool()
+    weights.needed = 1000
+    weights.module(checkpoint.vae)
+    weights.module(checkpoint.unet)
+    (name,) = weights.resident()
+    assert name.startswith("UNet2DConditionModel")
+    assert "streamed" not in name
+
+
+def test_encoders_with_loras_stay_within_the_budget_together(sdxl: Path, tmp_path: Path) -> None:
+    encoder = open_checkpoint(sdxl, device="cpu").text_encoder
+    assert encoder is not None
+    key = "text_model.encoder.layers.0.self_attn.q_proj"
+    factors: dict[str, torch.Tensor] = {}
+    for part, own in zip(("text_encoder", "text_encoder_2"), encoder.encoders, strict=True):
+        factors[f"{part}.{key}.lora_A.weight"] = torch.randn(2, own.width)
+        factors[f"{part}.{key}.lora_B.weight"] = torch.randn(own.width, 2)
+    save_file(factors, tmp_path / "lora.safetensors")
+    patched = encoder.patched(open_lora(tmp_path / "lora.safetensors"))
+    total = sum(build.size_of(e.weights, e.config, "float32") for e in encoder.encoders)
+    made = WeightsPool(budget=total).module(patched)
+    held: dict[tuple[str, int], int] = {}
+    for each in made:
+        held |= build.storages(each.model)
+    assert sum(held.values()) <= total
+    pool_ = WeightsPool(budget=total)
+    first, second = pool_.module(patched)
+    assert pool_.bytes_on("cpu") == total
+    assert pool_.module(patched)[0].model is first.model
+    assert pool_.module(patched)[1].model is second.model
 
 
 def test_release_lets_go_of_one_model_or_of_all(checkpoint: Checkpoint) -> None:

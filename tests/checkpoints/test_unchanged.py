@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_folder_of_very_many_files_is_read_each_time(
 
 @pytest.mark.usefixtures("settled")
 def test_other_questions_have_other_answers(folder: Path) -> None:
-    found = [unchanged(("number", n), [folder], lambda n=n: n) for n in (1, 2, 1)]
+    found = [unchanged(("number", n), [folder], partial(int, n)) for n in (1, 2, 1)]
     assert found == [1, 2, 1]
 
 
@@ -149,5 +150,5 @@ def test_only_the_last_answers_are_kept(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "_REMEMBERED", 2)
     read: list[int] = []
     for n in (1, 2, 1, 3, 1, 2):
-        unchanged(("bounded", n), [folder], lambda n=n: read.append(n))
+        unchanged(("bounded", n), [folder], partial(read.append, n))
     assert read == [1, 2, 3, 2]

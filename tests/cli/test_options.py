@@ -125,6 +125,12 @@ def test_a_wrong_age_names_its_option(graphdiff: Command, age: str) -> None:
     assert f"Invalid value for --older-than: {age!r}: write an age such as" in found.err
 
 
+def test_a_budget_of_nothing_is_refused_before_the_run(graphdiff: Command) -> None:
+    found = graphdiff("run", "toy.yaml", "--max-vram", "0")
+    assert (found.code, found.out) == (2, "")
+    assert "--max-vram: '0' leaves no room for weights: write a size such as 4GB" in found.err
+
+
 def test_drawing_refuses_options_that_would_do_nothing(graphdiff: Command) -> None:
     assert "add --plan" in graphdiff("draw", "toy.yaml", "--set", "start=2").err
     found = graphdiff("draw", "toy.yaml", "--mermaid", "--output", "x.svg")

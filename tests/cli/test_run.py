@@ -120,6 +120,14 @@ WRONG = {
         ["text_to_imag"],
         "did you mean the shipped workflow text_to_image",
     ),
+    "a near file that is none": (
+        ["unconditiona"],
+        "did you mean the shipped workflow unconditional?",
+    ),
+    "an input that is not given": (
+        ["lora"],
+        "help: give --lora STR: The LoRA: a .safetensors file",
+    ),
     "a folder": (["."], "is a directory"),
     "a folder that is not there": (["no/where.yaml"], "there is no folder no"),
     "no workflow": ([], "Missing argument 'WORKFLOW'"),
@@ -166,6 +174,7 @@ def test_a_wrong_command_line_is_exit_code_2_and_says_what_instead(
     Path("broken.py").write_text("1 / 0\n")
     Path("no_python.py").write_text("def (\n")
     Path("foreign.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 30)
+    Path("unconditional.log").touch()
     Path("rubbish.yaml").write_bytes(b"\xed\x12\xff" * 40)
     arguments, expected = WRONG[case]
     said = graphdiff("run", *arguments)

@@ -98,3 +98,12 @@ def test_the_version_of_a_package_is_looked_up_once_in_a_process(
         looked_up.cache_clear()
     assert [each["graphdiff"] for each in found] == ["7.5", "7.5"]
     assert asked.count("graphdiff") == 1
+
+
+def test_a_file_that_one_alone_read_is_told_in_words() -> None:
+    one = {"files": {"base.safetensors": "a" * 64}}
+    other = {"files": {"base.safetensors": "b" * 64, "style.safetensors": "c" * 64}}
+    assert list(module.differences(one, other)) == [
+        "file base.safetensors: aaaaaaaaaaaa -> bbbbbbbbbbbb",
+        "file style.safetensors: not read -> cccccccccccc",
+    ]

@@ -64,7 +64,7 @@ def test_it_computes_the_same_and_never_holds_more_than_its_budget(layers: int, 
     plain, made, _ = pair(budget, slots=slots)
     held: list[int] = []
     for layer in made.layers:
-        layer.register_forward_pre_hook(lambda *_: held.append(streamed_bytes(made)))
+        layer.register_forward_hook(lambda *_: held.append(streamed_bytes(made)))
     x = torch.randn(3, WIDTH)
     for _ in range(3):
         assert torch.equal(made(x), plain(x))
@@ -83,9 +83,7 @@ def test_what_fits_stays_and_the_rest_is_brought_each_time() -> None:
 def test_the_next_block_is_brought_while_one_runs_once_the_order_is_known() -> None:
     _, made, read = pair(2 * LAYER + 2 * 64, slots=2)
     before: list[int] = []
-    made.layers[1].register_forward_pre_hook(
-        lambda *_: before.append(read.reads["layers.2.weight"])
-    )
+    made.layers[1].register_forward_hook(lambda *_: before.append(read.reads["layers.2.weight"]))
     made(torch.randn(1, WIDTH))
     made(torch.randn(1, WIDTH))
     assert before == [0, 2]
@@ -130,6 +128,37 @@ def test_after_a_failure_it_runs_again() -> None:
         made(torch.randn(1, WIDTH + 1))
     read.state["layers.3.weight"] = lost
     assert torch.equal(made(x), plain(x))
+
+
+def test_after_an_interrupt_other_threads_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, made, _ = pair(LAYER + 2 * 64)
+    x = torch.randn(1, WIDTH)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.nn.functional.linear", interrupt)  # while a block runs
+        with pytest.raises(KeyboardInterrupt):
+            made(x)
+    found: list[Tensor] = []
+    other = threading.Thread(target=lambda: found.append(made(x)), daemon=True)
+    other.start()
+    other.join(10)
+    assert found
+    assert torch.equal(found[0], plain(x))
+
+
+def test_what_could_not_be_read_is_not_counted() -> None:
+    _, made, read = pair(4 * LAYER + 2 * 64)
+    lost = read.state.pop("layers.1.weight")
+    x = torch.randn(1, WIDTH)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            made(x)
+    read.state["layers.1.weight"] = lost
+    made(x)
+    assert streamed_bytes(made) <= 4 * LAYER + 2 * 64
 
 
 def test_a_model_that_is_never_called_itself_is_streamed_too() -> None:

@@ -25,6 +25,7 @@ from graphdiff.shipped import shipped_workflows
 
 CPU = Settings("cpu", "float32")
 QUERY = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
+TEXT_QUERY = "text_model.encoder.layers.0.self_attn.q_proj"
 
 
 @pytest.fixture
@@ -84,20 +85,34 @@ def lora(path: Path, *modules: str) -> str:
     rng = torch.Generator().manual_seed(0)
     tensors: dict[str, torch.Tensor] = {}
     for module in modules:
-        tensors[f"{module}.lora_A.weight"] = torch.randn(2, 64, generator=rng)
-        tensors[f"{module}.lora_B.weight"] = torch.randn(64, 2, generator=rng)
+        width = 32 if module.startswith("text_encoder") else 64
+        tensors[f"{module}.lora_A.weight"] = torch.randn(2, width, generator=rng)
+        tensors[f"{module}.lora_B.weight"] = torch.randn(width, 2, generator=rng)
     save_file(tensors, path)
     return str(path)
 
 
 def test_loras_add_up_and_leave_the_model_as_it_is(model: Any, tmp_path: Path) -> None:
-    file = lora(tmp_path / "a.safetensors", f"unet.{QUERY}")
+    file = lora(tmp_path / "a.safetensors", f"unet.{QUERY}", f"text_encoder.{TEXT_QUERY}")
     before = model.unet
     once = LoadLoRA.fn(before, file, scale=0.5)
     twice = LoadLoRA.fn(once.unet, str(tmp_path), model.text_encoder, text_scale=0.0)
     assert before.patches == ()
     assert [patch.scale for patch in twice.unet.patches] == [0.5, 1.0]
     assert [getattr(patch, "scale", None) for patch in twice.text_encoder.patches] == [0.0]
+
+
+def test_a_lora_leaves_alone_the_model_that_it_has_nothing_for(model: Any, tmp_path: Path) -> None:
+    of_unet = LoadLoRA.fn(
+        model.unet, lora(tmp_path / "a.safetensors", f"unet.{QUERY}"), model.text_encoder
+    )
+    of_text = LoadLoRA.fn(
+        model.unet,
+        lora(tmp_path / "b.safetensors", f"text_encoder.{TEXT_QUERY}"),
+        model.text_encoder,
+    )
+    assert (len(of_unet.unet.patches), of_unet.text_encoder) == (1, model.text_encoder)
+    assert (of_text.unet, len(of_text.text_encoder.patches)) == (model.unet, 1)
 
 
 def test_keys_that_fit_nothing_are_told_when_the_run_is_planned(model: Any, tmp_path: Path) -> None:

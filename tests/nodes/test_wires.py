@@ -107,3 +107,84 @@ outputs: {{text: $steered}}
     (tmp_path / "none.png").write_bytes(b"")
     said = refusal(tmp_path, text, one=one)
     assert "takes text vectors of width 32, but the conditioning's have 80" in said
+
+
+WRITTEN_OUT = """
+graphdiff: 1
+name: wires
+inputs:
+  sampler: {type: str, default: euler_ancestral}
+  steps: {type: int, default: 3}
+nodes:
+  model: {type: LoadModel, checkpoint: emoji}
+  chosen: {type: Scheduler, name: $inputs.sampler, base: $model.scheduler}
+  schedule: {type: Timesteps, scheduler: $chosen, steps: $inputs.steps}
+  noise: {type: NoiseSample, unet: $model.unet, schedule: $schedule, rng: 0}
+  text: {type: TextEncode, encoder: $model.text_encoder, text: a cat}
+  denoise:
+    type: Loop
+    over: $schedule
+    carry: {sample: $noise.latents, history: null}
+    nodes:
+      said: {type: UNetPredict, unet: $model.unet, sample: $carry.sample, step: $item, conditioning: $text}
+      step:
+        type: SchedulerStep
+        prediction: $said
+        step: $item
+        sample: $carry.sample
+        history: $carry.history
+    next: {sample: $step.sample, history: $step.history}
+outputs: {sample: $denoise.sample}
+"""  # noqa: E501
+
+
+def plan_of(folder: Path, text: str, **inputs: object) -> graphdiff.Plan:
+    file = folder / "wires.yaml"
+    file.write_text(text.lstrip(), encoding="utf-8")
+    return graphdiff.plan(file, inputs, cache=False, device="cpu")
+
+
+def test_a_stochastic_scheduler_without_an_rng_is_refused_once_at_its_step(tmp_path: Path) -> None:
+    with pytest.raises(graphdiff.WorkflowError) as caught:
+        plan_of(tmp_path, WRITTEN_OUT)
+    (only,) = caught.value.diagnostics
+    assert "EulerAncestralDiscreteScheduler draws noise and has nothing to draw from" in str(only)
+    lines = WRITTEN_OUT.lstrip().splitlines()
+    first = lines.index("      step:") + 1
+    assert only.place is not None
+    assert first <= only.place.line <= first + 5
+
+
+def test_what_draws_no_noise_needs_no_rng(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, WRITTEN_OUT, sampler="euler").count("run") > 0
+    assert plan_of(tmp_path, WRITTEN_OUT, sampler="LCMScheduler", steps=1).count("run") > 0
+    with pytest.raises(graphdiff.WorkflowError, match="LCMScheduler draws noise"):
+        plan_of(tmp_path, WRITTEN_OUT, sampler="LCMScheduler", steps=2)
+
+
+def test_a_scheduler_of_neither_name_nor_base_is_one_mistake(tmp_path: Path) -> None:
+    text = WRITTEN_OUT.replace("name: $inputs.sampler, base: $model.scheduler", "schedule: karras")
+    text = text.replace("  sampler: {type: str, default: euler_ancestral}\n", "")
+    with pytest.raises(graphdiff.WorkflowError) as caught:
+        plan_of(tmp_path, text)
+    (only,) = caught.value.diagnostics
+    assert "which scheduler? give a name, or a base to change" in str(only)
+    assert only.place is not None
+    assert "chosen:" in text.lstrip().splitlines()[only.place.line - 1]
+
+
+def test_a_scheduler_without_the_base_that_says_what_is_predicted_is_one_mistake(
+    tmp_path: Path,
+) -> None:
+    """Both halves of guidance read it."""
+    text = WRITTEN_OUT.replace(", base: $model.scheduler", "").replace(
+        "      step:\n",
+        "      unsaid: {type: UNetPredict, unet: $model.unet, sample: $carry.sample, step: $item, "
+        "conditioning: $text}\n"
+        "      guided: {type: Guidance, cond: $said, uncond: $unsaid, scale: 3.0}\n"
+        "      step:\n",
+    )
+    with pytest.raises(graphdiff.WorkflowError) as caught:
+        plan_of(tmp_path, text.replace("prediction: $said", "prediction: $guided"), sampler="euler")
+    (only,) = caught.value.diagnostics
+    assert "the UNet predicts v_prediction, but the scheduler expects epsilon" in str(only)

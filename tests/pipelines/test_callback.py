@@ -137,6 +137,23 @@ def test_what_a_callback_must_not_give_is_said(pipeline: Any) -> None:
         pipeline("a cat", callback_on_step_end=cut, **options)
 
 
+def test_sizes_of_sdxl_cannot_be_changed_on_the_way(checkpoint: Any) -> None:
+    pipeline: Any = graphdiff.StableDiffusionXLPipeline.from_pretrained(
+        checkpoint("stable_diffusion_xl")[0], cache=False
+    )
+
+    def move(pipeline: Any, i: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        return {"add_time_ids": tensors["add_time_ids"] + 1}
+
+    with pytest.raises(graphdiff.RunError, match=r"changes add_time_ids.*original_size"):
+        pipeline(
+            "a cat",
+            num_inference_steps=2,
+            callback_on_step_end=move,
+            callback_on_step_end_tensor_inputs=["add_time_ids"],
+        )
+
+
 def test_pixels_have_latents_alone(checkpoint: Any) -> None:
     folder, _ = checkpoint("unconditional")
     pipeline = graphdiff.DDPMPipeline.from_pretrained(folder, cache=False)

@@ -195,6 +195,13 @@ def test_a_safety_checker_is_left_out_by_assignment(checkpoint: Any) -> None:
         pipeline.safety_checker = print
 
 
+@pytest.mark.parametrize("name", ["vae", "unet", "text_encoder", "tokenizer"])
+@pytest.mark.parametrize("value", [3, {}])
+def test_what_is_no_component_is_refused(pipeline: Any, name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"what from_pretrained gives, not {type(value).__name__}"):
+        setattr(pipeline, name, value)
+
+
 def test_a_saved_controlnet_pipeline_finds_its_net(checkpoint: Any) -> None:
     folder, _ = checkpoint("controlled")
     found = graphdiff.DiffusionPipeline.from_pretrained(folder, cache=False)

@@ -110,19 +110,23 @@ def test_models_leave_an_accelerator_when_others_come(
     pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "_has_cuda", lambda: True)
-    monkeypatch.setattr(pool(), "budget", None)
+    monkeypatch.setattr(pool(), "needed", None)
     pipeline.enable_model_cpu_offload()
     assert pipeline.device == torch.device("cuda")
     pipeline.to("cpu")  # which holds the same weights, and is there
     unet = sum(each.numel() for each in pipeline.unet.parameters())
     draw(pipeline)
-    assert pool().budget == 4 * unet == working_set(pipeline._setup, pipeline._session.settings)
+    assert pool().needed == 4 * unet == working_set(pipeline._setup, pipeline._session.settings)
     pipeline.to(torch.bfloat16)
     assert working_set(pipeline._setup, pipeline._session.settings) == 2 * unet
-    monkeypatch.setattr(pool(), "budget", 1000)
-    pipeline.enable_model_cpu_offload()
-    pipeline._make_room()
-    assert pool().budget == 1000
+    assert pool().budget is None  # nothing is streamed, of no other pipeline either
+
+
+def test_another_device_than_the_first_is_refused(pipeline: Any) -> None:
+    for place in ("cuda:1", torch.device("cuda", 1)):
+        with pytest.raises(ValueError, match=r"device 1 is asked for.*CUDA_VISIBLE_DEVICES"):
+            pipeline.to(place)
+    assert pipeline.to("cpu").device == torch.device("cpu")
 
 
 def test_without_an_accelerator_there_is_nothing_to_keep_away_from(

@@ -154,6 +154,22 @@ def test_its_components_are_models_and_a_tokenizer(pipeline: Any) -> None:
         _ = pipeline.transformer
 
 
+def test_a_device_that_is_not_here_is_refused_before_anything_runs(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphdiff.pipelines.base.resolve_device", lambda: "cpu")
+    with pytest.raises(ValueError, match=r"no cuda device on this machine.* pipeline\.to\('cpu'"):
+        pipeline.to("cuda")("a cat")
+
+
+@pytest.mark.parametrize(("height", "instead"), [(50, "48 or 52"), (-4, "4 or 8")])
+def test_a_size_that_the_model_cannot_make_is_refused_before_anything_runs(
+    pipeline: Any, height: int, instead: str
+) -> None:
+    with pytest.raises(ValueError, match=f"height is {height} pixels.* take {instead}"):
+        pipeline("a", height=height)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -167,7 +183,6 @@ def test_its_components_are_models_and_a_tokenizer(pipeline: Any) -> None:
             "a callback is shown latents, prompt_embeds",
         ),
         ({"prompt": "a", "ip_adapter_image": 1}, "unexpected keyword argument"),
-        ({"prompt": "a", "height": 50}, "height is 50 pixels"),
         ({"prompt": 5}, "prompt must be a text or a list of texts, but int"),
         ({"prompt": []}, "prompt is an empty list"),
         ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps is 0"),

@@ -149,7 +149,7 @@ def main() -> None:
     say(f"{'':8}{'nodes':>7}{'cold':>9}{'cached':>9}{'anew':>9}   ComfyUI\n")
     for shape, (make, sizes) in SHAPES.items():
         for size in sizes:
-            row = measured(make, size, rounds=3 if size >= 10_000 else 9)
+            row = measured(make, size, rounds=max(3, min(200, 30_000 // size)))
             rows.append({"shape": shape, "nodes": size, **row})
             peer = COMFYUI.get((shape, size))
             figures = "".join(f"{value:9.1f}" for value in row.values())

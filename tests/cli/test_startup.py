@@ -79,3 +79,17 @@ def test_a_cached_toy_run_imports_nothing_heavy() -> None:
     arguments = ("run", "toy.yaml", "--nodes", str(NODES))
     assert "5 ran" in call(*arguments).stderr
     assert "5 cached" in call(*arguments).stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "spins"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_wait_asleep_unless_asked_otherwise(asked: dict[str, str], spins: str) -> None:
+    script = "import os; from graphdiff.cli.main import main; main(['--version'])\n"
+    script += "print(os.environ.get('GOMP_SPINCOUNT'))"
+    bare = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=bare | asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == spins

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+import graphdiff
 from tests.nodes import tiny
 
 Pair = tuple[Path, Any]
@@ -35,3 +36,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
         return made[name]
 
     return build
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[..., Pair]) -> Path:
+    """A small Stable Diffusion checkpoint."""
+    return checkpoint("stable_diffusion")[0]
+
+
+@pytest.fixture
+def pipeline(folder: Path) -> graphdiff.StableDiffusionPipeline:
+    """Its pipeline, which remembers nothing."""
+    made: Any = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
+    return cast("graphdiff.StableDiffusionPipeline", made)

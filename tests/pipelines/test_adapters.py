@@ -22,12 +22,6 @@ Draw = Callable[..., Any]
 
 
 @pytest.fixture
-def pipeline(checkpoint: Any) -> Any:
-    folder, _ = checkpoint("stable_diffusion")
-    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
-
-
-@pytest.fixture
 def draw(pipeline: Any) -> Draw:
     def drawn(**options: Any) -> Any:
         return pipeline("a cat", generator=generator(), **FAST, **options).images

@@ -16,19 +16,8 @@ NAME = "StableDiffusionPipeline"
 
 
 @pytest.fixture
-def folder(checkpoint: Any) -> Path:
-    place: Path = checkpoint("stable_diffusion")[0]
-    return place
-
-
-@pytest.fixture
 def oracle(folder: Path, checkpoint: Any) -> Any:
     return oracle_of(folder, checkpoint("stable_diffusion")[1], NAME)
-
-
-@pytest.fixture
-def pipeline(folder: Path) -> Any:
-    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
 
 
 def test_a_callback_sees_and_changes_the_latents_of_each_step(folder: Path, oracle: Any) -> None:

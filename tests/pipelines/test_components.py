@@ -20,17 +20,6 @@ FAST: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
 KINDS = ("stable_diffusion", "checked", "depth", "controlled", "stable_diffusion_xl")
 
 
-@pytest.fixture
-def folder(checkpoint: Any) -> Path:
-    place: Path = checkpoint("stable_diffusion")[0]
-    return place
-
-
-@pytest.fixture
-def pipeline(folder: Path) -> Any:
-    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
-
-
 def draw(pipeline: Any, **options: Any) -> Any:
     needs = type(pipeline).__name__
     if "Img" in needs or "ControlNet" in needs or "Inpaint" in needs:

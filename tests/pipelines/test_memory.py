@@ -20,12 +20,6 @@ FAST: dict[str, Any] = {"num_inference_steps": 2, "output_type": "np"}
 LARGE: dict[str, Any] = {"height": 96, "width": 144}
 
 
-@pytest.fixture
-def pipeline(checkpoint: Any) -> Any:
-    folder, _ = checkpoint("stable_diffusion")
-    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
-
-
 def draw(pipeline: Any, **options: Any) -> Any:
     return pipeline("a cat", generator=generator(), **FAST, **options).images
 

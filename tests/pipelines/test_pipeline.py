@@ -18,17 +18,6 @@ from tests.pipelines.compare import TOLERANCE, difference, generator, oracle_of
 FAST: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
 
 
-@pytest.fixture
-def folder(checkpoint: Any) -> Path:
-    place: Path = checkpoint("stable_diffusion")[0]
-    return place
-
-
-@pytest.fixture
-def pipeline(folder: Path) -> Any:
-    return graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)
-
-
 def test_the_checkpoint_says_which_pipeline_it_is(folder: Path) -> None:
     found = graphdiff.DiffusionPipeline.from_pretrained(folder)
     assert type(found) is graphdiff.StableDiffusionPipeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Self, TypeAlias, TypeVar, cast
 
@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphdiff.models.rearranged import rearranged
+
 M = TypeVar("M", bound=nn.Module)
 
 Layout: TypeAlias = tuple[list[int], list[int], list[int], int]
 """Padding, stride, dilation and groups of a convolution."""
-
-Leaf: TypeAlias = Callable[[str, nn.Module], nn.Module | None]
-"""What stands for a module of a given name, or None where its parts are looked at."""
 
 
 def packed(model: M, *, consumed: bool = False) -> M:
@@ -51,7 +50,7 @@ def packed(model: M, *, consumed: bool = False) -> M:
             return PlanarGroupNorm(module)
         return None
 
-    return _rearranged(model, leaf)
+    return rearranged(model, leaf)
 
 
 def repacked(model: M, weights: Mapping[str, Tensor]) -> M:
@@ -75,7 +74,7 @@ def repacked(model: M, weights: Mapping[str, Tensor]) -> M:
         }
         return changed
 
-    return _rearranged(model, leaf)
+    return rearranged(model, leaf)
 
 
 def reordered(model: nn.Module) -> dict[int, int]:
@@ -171,21 +170,6 @@ class PlanarGroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
         return F.group_norm(x.contiguous(), self.groups, self.weight, self.bias, self.eps)
-
-
-def _rearranged(module: M, leaf: Leaf, prefix: str = "") -> M:
-    """A copy of a tree of modules with some of its leaves replaced."""
-    copied = object.__new__(type(module))
-    children: dict[str, nn.Module | None] = {}
-    own: dict[str, nn.Module | None] = module.__dict__["_modules"]
-    for name, child in own.items():
-        whole = f"{prefix}{name}"
-        replaced = None if child is None else leaf(whole, child)
-        if child is not None and replaced is None:
-            replaced = _rearranged(child, leaf, f"{whole}.")
-        children[name] = replaced
-    copied.__dict__ = {**module.__dict__, "_modules": children}
-    return copied
 
 
 def _can_pack(module: nn.Module) -> bool:

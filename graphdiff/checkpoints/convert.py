@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.weights import PICKLES
+from graphdiff.checkpoints.headers import PICKLES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from graphdiff.checkpoints import hub, lora_keys, single_file
 from graphdiff.checkpoints.errors import CheckpointError
+from graphdiff.checkpoints.headers import PICKLES, Header, read_header
 from graphdiff.checkpoints.names import BUNDLED, bundled_names, locate
 from graphdiff.checkpoints.open import open_checkpoint
-from graphdiff.checkpoints.weights import PICKLES, Header, find_weights, read_header
+from graphdiff.checkpoints.weight_files import find_weights
 from graphdiff.models.configs import read_json
 
 Kind = Literal["pipeline", "model", "single file", "LoRA", "embedding", "pickle", "tensors"]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import LoRA, TextEncoder, UNet
+from graphdiff.checkpoints.headers import Header, read_header
 from graphdiff.checkpoints.lora_keys import Delta, LoraPart, LoraPlan, Modules, modules_of, plan
 from graphdiff.checkpoints.sources import shapes_of
-from graphdiff.checkpoints.weights import Header, MappedTensors, read_header
+from graphdiff.checkpoints.weights import MappedTensors
 
 if TYPE_CHECKING:
     from torch import Tensor

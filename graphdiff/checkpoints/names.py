@@ -9,7 +9,7 @@ from pathlib import Path
 from graphdiff.checkpoints import hub
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import WeightFile
-from graphdiff.checkpoints.weights import refuse_pickle
+from graphdiff.checkpoints.headers import refuse_pickle
 from graphdiff.fingerprint import sha256_of
 
 BUNDLED = Path(__file__).parent / "bundled"

@@ -23,6 +23,7 @@ from graphdiff.checkpoints.handles import (
     TokenizerFiles,
     UNet,
 )
+from graphdiff.checkpoints.headers import Header, read_header
 from graphdiff.checkpoints.names import bundled_names, locate, only_file, weight_file
 from graphdiff.checkpoints.parts import (
     TEXT_CLASSES,
@@ -44,7 +45,6 @@ from graphdiff.checkpoints.parts import (
 )
 from graphdiff.checkpoints.repairs import repaired_scheduler, repaired_unet
 from graphdiff.checkpoints.unchanged import unchanged
-from graphdiff.checkpoints.weights import Header, read_header
 from graphdiff.config import FrozenConfig
 from graphdiff.models.configs import (
     AutoencoderKLConfig,

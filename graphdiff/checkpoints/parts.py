@@ -24,10 +24,11 @@ from graphdiff.checkpoints.handles import (
     UNet,
     Weights,
 )
+from graphdiff.checkpoints.headers import Header, read_header
 from graphdiff.checkpoints.ldm import Part
 from graphdiff.checkpoints.names import weight_file
 from graphdiff.checkpoints.sources import LdmTensors
-from graphdiff.checkpoints.weights import Header, find_weights, read_header
+from graphdiff.checkpoints.weight_files import find_weights
 from graphdiff.config import FrozenConfig
 from graphdiff.fingerprint import sha256_of
 from graphdiff.models.configs import (

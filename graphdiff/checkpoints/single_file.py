@@ -12,7 +12,7 @@ from typing import Any
 from graphdiff.checkpoints import ldm
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Family, PredictionType
-from graphdiff.checkpoints.weights import Header
+from graphdiff.checkpoints.headers import Header
 
 CONFIGS = Path(__file__).parent / "configs"
 _UNET = "model.diffusion_model."

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from graphdiff.checkpoints import ldm
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Weights
-from graphdiff.checkpoints.weights import MappedTensors, TensorInfo
+from graphdiff.checkpoints.headers import TensorInfo
+from graphdiff.checkpoints.weights import MappedTensors
 
 if TYPE_CHECKING:
     from torch import Tensor

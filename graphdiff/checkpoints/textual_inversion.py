@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import ClipEncoder, TextEncoder, TextualInversion
-from graphdiff.checkpoints.weights import Header, MappedTensors, read_header
+from graphdiff.checkpoints.headers import Header, read_header
+from graphdiff.checkpoints.weights import MappedTensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from graphdiff.checkpoints import weights
+from graphdiff.checkpoints import weight_files, weights
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.models.configs import ModelConfig
 
@@ -125,7 +125,7 @@ class Model(nn.Module, Generic[C]):
         if subfolder:
             folder = folder / subfolder
         config = cls.config_class.from_file(folder)
-        files = weights.find_weights(folder, cls.weights_name, variant=variant)
+        files = weight_files.find_weights(folder, cls.weights_name, variant=variant)
         with without_memory():
             model = cls(config)
         weights.load_into(
@@ -152,7 +152,7 @@ class Model(nn.Module, Generic[C]):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights.save_weights(
+        weight_files.save_weights(
             self.state_dict(),
             folder,
             self.weights_name,

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
+from tests.checkpoints.small import STEM, weights
 
 SEED = 20240607
 
@@ -25,6 +28,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["GRAPHDIFF_CACHE"]
     else:
         os.environ["GRAPHDIFF_CACHE"] = before
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The weights of a small module, as a file."""
+    path = tmp_path / f"{STEM}.safetensors"
+    save_file(weights(), path, metadata={"format": "pt"})
+    return path
 
 
 @pytest.fixture(scope="session")

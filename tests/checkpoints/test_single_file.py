@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from graphdiff.checkpoints import ldm, single_file
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Checkpoint
+from graphdiff.checkpoints.headers import read_header
 from graphdiff.checkpoints.open import (
     CONTROLNET_KEYS,
     open_checkpoint,
@@ -20,7 +21,6 @@ from graphdiff.checkpoints.open import (
     open_vae,
 )
 from graphdiff.checkpoints.pool import WeightsPool
-from graphdiff.checkpoints.weights import read_header
 from graphdiff.models.configs import (
     AutoencoderKLConfig,
     CLIPTextConfig,

@@ -12,7 +12,7 @@ import torch
 
 from graphdiff.checkpoints import hub
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.weights import find_weights
+from graphdiff.checkpoints.weight_files import find_weights
 from graphdiff.models import AutoencoderKL, CLIPTextModel, UNet2DConditionModel, UNet2DModel
 from graphdiff.models.base import without_memory
 from tests.models.reference import COMMON, UNETS, assert_equal, randomise, unet_inputs

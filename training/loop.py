@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +16,11 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
+
+from graphdiff.checkpoints.weight_files import write_tensors
 
 Weights = list[dict[str, Tensor]]
 """A state dict for each module of a task, in the task's order."""
@@ -299,10 +300,8 @@ class Learner:
             "first": moments["exp_avg"],
             "second": moments["exp_avg_sq"],
         }
-        partial = path.with_suffix(".partial")
         counts = {"steps": self.steps, "samples": self.samples, "minutes": minutes}
-        save_file(tensors, partial, {key: str(value) for key, value in counts.items()})
-        os.replace(partial, path)
+        write_tensors(tensors, path, {key: str(value) for key, value in counts.items()})
 
     def load(self, path: Path) -> float:
         """Take up a saved state; gives the minutes that were spent on it."""

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import graphdiff
+from graphdiff.checkpoints.weight_files import write_tensors
 from graphdiff.models import AutoencoderKL, CLIPTextModel, CLIPTokenizer, UNet2DConditionModel
 from training.loop import device
 from training.networks import side
@@ -161,7 +161,7 @@ def train_lora(run: LoraRun) -> list[float]:
             optimizer.step()
             losses.append(float(loss.detach()))
     run.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(lora_weights(added), run.out, {"format": "pt"})
+    write_tensors(lora_weights(added), run.out, {"format": "pt"})
     tenth = max(1, len(losses) // 10)
     return [
         sum(losses[i : i + tenth]) / len(losses[i : i + tenth])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from graphdiff.checkpoints.weight_files import write_tensors
 from graphdiff.models import AutoencoderKL, CLIPTextModel, UNet2DConditionModel, UNet2DModel
 from graphdiff.schedulers.ddim import DDIM
 from graphdiff.schedulers.dpm_multistep import DPMSolverMultistep
@@ -133,8 +133,8 @@ def write_model(
     """Write config and weights, by default in half precision, which is what is shipped."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if weights is None else weights
-    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in state.items()}
-    save_file(tensors, folder / f"{model.weights_name}.safetensors", {"format": "pt"})
+    tensors = {name: t.detach().to("cpu", dtype) for name, t in state.items()}
+    write_tensors(tensors, folder / f"{model.weights_name}.safetensors", {"format": "pt"})
     config = json.dumps(model.config.to_dict(), indent=2, sort_keys=True)
     (folder / "config.json").write_text(config + "\n", encoding="utf-8")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.headers import PICKLES
+from graphdiff.checkpoints.weight_files import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +116,6 @@ def _convert_index(index: Path, folder: Path) -> None:
 
 
 def _convert_file(source: Path, target: Path, *, overwrite: bool) -> Converted:
-    save_file: Any = import_module("safetensors.torch").save_file
     if target.exists() and not overwrite:
         raise CheckpointError(
             f"{target}: exists already; remove it, or ask to overwrite it", file=target
@@ -131,15 +129,10 @@ def _convert_file(source: Path, target: Path, *, overwrite: bool) -> Converted:
             found=left_out,
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
     notes = {"format": "pt"}
     if name := _name_of(data):
         notes["name"] = name
-    try:
-        save_file(tensors, partial, metadata=notes)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(tensors, target, notes)
     return Converted(source, target, len(tensors), left_out)
 
 

@@ -114,8 +114,6 @@ def save_weights(
     Returns:
         The files with tensors.
     """
-    from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
-
     limit = None if max_shard_size is None else parse_size(max_shard_size)
     shards = _split(tensors, limit)
     middle = f".{variant}" if variant else ""
@@ -124,9 +122,7 @@ def save_weights(
         count = len(shards)
         names = [f"{stem}{middle}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
     for name, shard in zip(names, shards, strict=True):
-        partial = folder / f".{name}.part"
-        save_file({k: v.contiguous() for k, v in shard.items()}, partial, metadata={"format": "pt"})
-        os.replace(partial, folder / name)
+        write_tensors(shard, folder / name, {"format": "pt"})
     old = re.compile(rf"{re.escape(stem + middle)}(-\d+-of-\d+)?\.safetensors")
     for path in folder.iterdir():
         if old.fullmatch(path.name) and path.name not in names:
@@ -142,6 +138,33 @@ def save_weights(
         }
         index.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return tuple(folder / name for name in names)
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as one safetensors file, which appears whole or not at all.
+
+    Others may read it as far as they may read any file that this process makes; safetensors alone
+    would let nobody but its owner.
+
+    Args:
+        tensors: What to write.
+        path: The file; its folder must be there.
+        metadata: Notes that go into its header.
+    """
+    from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.touch()
+        mode = partial.stat().st_mode
+        dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(dense, partial, None if metadata is None else dict(metadata))
+        partial.chmod(mode)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def parse_size(size: int | str) -> int:

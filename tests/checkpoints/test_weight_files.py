@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.headers import read_header
-from graphdiff.checkpoints.weight_files import find_weights, parse_size, save_weights
+from graphdiff.checkpoints.weight_files import find_weights, parse_size, save_weights, write_tensors
 from graphdiff.checkpoints.weights import load_into
 from tests.checkpoints.small import STEM, meta, weights
 
@@ -99,3 +100,21 @@ def test_sizes_are_read(text: str | int, size: int) -> None:
 def test_a_size_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError, match="'many' is no size"):
         parse_size("many")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_have_the_mode_that_all_files_get(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        (path,) = save_weights(weights(), tmp_path, STEM)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    shared = torch.zeros(4)
+    with pytest.raises(RuntimeError, match="share memory"):
+        write_tensors({"a": shared, "b": shared}, tmp_path / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []

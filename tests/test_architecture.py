@@ -34,6 +34,7 @@ SHARED = {
     "graphdiff.fingerprint",
     "graphdiff.paths",
     "graphdiff.picture",
+    "graphdiff.pressure",
     "graphdiff.rng",
     "graphdiff.shipped",
 }

@@ -16,6 +16,7 @@ from graphdiff.checkpoints.handles import (
 )
 from graphdiff.checkpoints.sources import shapes_of, tensors_of
 from graphdiff.checkpoints.textual_inversion import Words, vectors_of
+from graphdiff.checkpoints.upload import uploads_of
 from graphdiff.checkpoints.weights import load_into, loaded, match_names
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def built(
         weights: Its files.
         dtype: What its weights become.
         device: Where they go.
-        packs: Whether it is rearranged for a CPU's kernels, see `models.packed`.
+        packs: Whether it is rearranged for a CPU's kernels, see `models.packed`; models of
+            transformers never are.
 
     Raises:
         CheckpointError: Files are missing, damaged or of another model, or there is no such device.
@@ -58,12 +60,12 @@ def built(
     if kind in VISION:
         from graphdiff.checkpoints.vision import load_vision
 
-        module = load_vision(kind, config, weights, dtype, device)
-        return packed(module, consumed=True) if packs else module
+        # Never packed: what is a convolution by its class may compute something else.
+        return load_vision(kind, config, weights, dtype, device)
     module = without_weights(kind, config)
     load_into(
         module,
-        tensors_of(weights, config),
+        uploads_of(weights, config) if device == "cuda" else tensors_of(weights, config),
         dtype=getattr(torch, dtype),
         device=device,
         unmapped=convolutions(module) if packs else (),  # mapped, their pages would stay

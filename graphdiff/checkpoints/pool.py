@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from graphdiff.checkpoints.build import (
     TOKEN_EMBEDDING,
+    VISION,
     encoder_with_words,
     read_tokenizer,
     size_in,
     table_with_words,
 )
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.forms import alone, sharing, streamed_within, whole
+from graphdiff.checkpoints.forms import (
+    alone,
+    arrangement,
+    made_of,
+    sharing,
+    streamed_within,
+    whole,
+)
 from graphdiff.checkpoints.handles import (
     VAE,
     ClipEncoder,
@@ -34,7 +42,7 @@ from graphdiff.checkpoints.handles import (
 )
 from graphdiff.checkpoints.lora import encoder_parts, text_modules, unet_modules
 from graphdiff.checkpoints.lora_keys import LoraPart
-from graphdiff.checkpoints.residents import Base, Key, Loras, held_by
+from graphdiff.checkpoints.residents import Base, Form, Key, Loras, Residents
 from graphdiff.checkpoints.textual_inversion import Words, words_for
 
 if TYPE_CHECKING:
@@ -47,8 +55,6 @@ if TYPE_CHECKING:
     from graphdiff.models.controlnet import ControlNetModel
     from graphdiff.models.unet_2d import UNet2DModel
     from graphdiff.models.unet_2d_condition import UNet2DConditionModel
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,9 @@ class WeightsPool:
         budget: How many bytes of weights to keep on a device; None for as many as fit. A model
             that is larger is streamed, block by block. Weights on a CPU that need no cast are
             mapped files, and are counted all the same.
-        packs: Whether models on a CPU are rearranged for its kernels, see `models.packed`.
+        packs: Whether models are arranged for the kernels of their device: packed for a CPU's,
+            fused for a GPU's and there replayed as CUDA graphs, see `models.packed`,
+            `models.fused` and `models.graphed`.
 
     Attributes:
         needed: How many bytes are enough, where that is known: models leave for others within
@@ -93,7 +101,7 @@ class WeightsPool:
         self.budget = budget
         self.packs = packs
         self.needed: int | None = None
-        self._modules: dict[Key, nn.Module] = {}  # the one used last is last
+        self._residents = Residents(lambda: self._most)
         self._tokenizers: dict[tuple[TokenizerFiles, tuple[Words, ...]], CLIPTokenizer] = {}
         self._sizes: dict[tuple[Base, tuple[LoRA, ...]], int] = {}  # read from headers, once
         self._lock = threading.RLock()
@@ -123,23 +131,25 @@ class WeightsPool:
             if isinstance(handle, TextEncoder):
                 return self._encoders(handle)
             base = Base(_kind(handle), handle.config, handle.weights, handle.dtype, handle.device)
-            packs = self.packs and base.device == "cpu"
+            form: Form = arrangement(base.device) if self.packs else "plain"
             if not isinstance(handle, UNet):
-                return self._model(base, packs=packs)
+                return self._model(base, form=form)
             names = partial(unet_modules, handle)
             loras = Loras(handle.patches, "unet", lambda: names()["unet"])
-            return self._model(base, loras, packs=packs, compiles=handle.compiled)
+            if handle.compiled:
+                return self._compiled(base, loras)
+            return self._model(base, loras, form=form)
 
     def release(self, handle: Handle | None = None) -> None:
         """Let a model go, with its patched forms; all of them where none is named."""
         with self._lock:
             if handle is None:
-                self._drop(list(self._modules))
+                self._residents.drop(lambda _: True)
                 self._tokenizers.clear()
                 self._sizes.clear()
             else:
                 mine = _weights(handle)
-                self._drop([key for key in self._modules if key.base.weights in mine])
+                self._residents.drop(lambda key: key.base.weights in mine)
 
     def resident(self) -> dict[str, int]:
         """The bytes of weights that each model keeps, by its name, the one used last last.
@@ -147,68 +157,75 @@ class WeightsPool:
         A tensor that several share counts for the first of them.
         """
         with self._lock:
-            seen: set[tuple[str, int]] = set()
-            sizes: dict[str, int] = {}
-            for key, module in self._modules.items():
-                held = held_by(key, module)
-                own = sum(size for place, size in held.items() if place not in seen)
-                seen |= held.keys()
-                sizes[key.name] = sizes.get(key.name, 0) + own
-            return sizes
+            return self._residents.sizes()
 
     def bytes_on(self, device: DeviceKind) -> int:
         """The bytes of weights kept on a device."""
         with self._lock:
-            held: dict[tuple[str, int], int] = {}
-            for key, module in self._modules.items():
-                if key.base.device == device:
-                    held |= held_by(key, module)
-            return sum(held.values())
+            return self._residents.bytes_on(device)
 
-    def _model(
-        self, base: Base, loras: Loras | None = None, *, packs: bool = False, compiles: bool = False
-    ) -> nn.Module:
+    def _model(self, base: Base, loras: Loras | None = None, *, form: Form) -> nn.Module:
         """A model in the form that is best for it."""
-        if compiles:
-            return self._compiled(base, loras)
         if self.budget is not None and self._size(base) > self.budget:
             return self._streamed(base, loras, share=self.budget)
-        return self._patched(base, loras, packs=packs)
+        if base.kind in VISION:  # by transformers; they run once a picture
+            form = "plain"
+        if form == "fused":
+            return self._made_of(base, loras, form)
+        return self._patched(base, loras, form)
 
-    def _base(self, base: Base, *, packs: bool) -> nn.Module:
+    def _base(self, base: Base, form: Form) -> nn.Module:
         """A model without patches; its packed form is kept instead of the plain one."""
-        key = Key(base, "packed" if packs else "plain")
-        return self._kept(key, self._size(base), lambda: whole(base, packs=packs))
+        make = partial(whole, base, form)
+        return self._residents.kept(Key(base, form), self._size(base), make)
 
     def _patched(
-        self, base: Base, loras: Loras | None, *, packs: bool = False, others: int = 0
+        self, base: Base, loras: Loras | None, form: Form, *, others: int = 0
     ) -> nn.Module:
         """A model with LoRAs, which shares what they leave alone if there is room for both.
 
         Args:
             base: The model.
             loras: What changes it.
-            packs: Whether it is packed.
+            form: Plain, packed or channels-last.
             others: How many bytes those take that are used together with it.
         """
         if loras is None or not loras.loras:
-            return self._base(base, packs=packs)
+            return self._base(base, form)
         import torch
 
-        plain = Key(base, "packed" if packs else "plain")
-        key = Key(base, plain.form, loras.loras)
+        plain = Key(base, form)
+        key = Key(base, form, loras.loras)
         added = self._added(base, loras)
         if self.budget is None or self._size(base) + added + others <= self.budget:
 
             def make() -> nn.Module:
-                return sharing(self._base(base, packs=packs), base, loras, packs=packs)
+                return sharing(self._base(base, form), base, loras, form)
 
             try:
-                return self._kept(key, added, make, beside=plain)
+                return self._residents.kept(key, added, make, beside=plain)
             except torch.OutOfMemoryError:
                 pass  # its frames hold what was half made, and must go before it is tried again
-            self._drop([plain] if plain in self._modules else [])
-        return self._kept(key, self._size(base), lambda: alone(base, loras, packs=packs))
+            self._residents.drop(plain.__eq__)
+        return self._residents.kept(key, self._size(base), lambda: alone(base, loras, form))
+
+    def _made_of(self, base: Base, loras: Loras | None, form: Form, *, added: int = 0) -> nn.Module:
+        """A model in a form that shares its weights with a plain one, which stays.
+
+        Args:
+            base: The model.
+            loras: What changes it.
+            form: The form.
+            added: How many bytes it takes beside the plain one.
+        """
+        key = Key(base, form, loras.loras if loras else ())
+        origin = key.origin
+        assert origin is not None
+
+        def make() -> nn.Module:
+            return made_of(self._patched(base, loras, origin.form), base, form)
+
+        return self._residents.kept(key, added, make, beside=origin)
 
     def _size(self, base: Base) -> int:
         """The bytes of a model's weights."""
@@ -226,11 +243,10 @@ class WeightsPool:
             size = self._sizes[base, loras.loras] = loras.size(base)
         return size
 
-    def _compiled(self, base: Base, loras: Loras | None) -> nn.Module:
-        """A compiled model, made of the plain one with its patches, which stays."""
-        frozen = (
-            self._size(base) if base.device == "cpu" else 0
-        )  # what is compiled holds copies there
+    def _compiled(self, base: Base, loras: Loras) -> nn.Module:
+        """A compiled model; on a CPU weights are frozen into it, and are there twice."""
+        form: Form = "regions" if arrangement(base.device) == "fused" else "compiled"
+        frozen = self._size(base) if base.device == "cpu" and form == "compiled" else 0
         needed = self._size(base) + frozen + self._added(base, loras)
         if self.budget is not None and needed > self.budget:
             raise CheckpointError(
@@ -239,15 +255,7 @@ class WeightsPool:
                 expected=needed,
                 found=self.budget,
             )
-        patches = loras.loras if loras else ()
-
-        def make() -> nn.Module:
-            from graphdiff.models.compiled import compiled
-
-            return compiled(self._patched(base, loras))
-
-        plain = Key(base, "plain", patches)
-        return self._kept(Key(base, "compiled", patches), frozen, make, beside=plain)
+        return self._made_of(base, loras, form, added=frozen)
 
     def _streamed(
         self,
@@ -270,80 +278,12 @@ class WeightsPool:
         if patches is None:
             patches = loras.loras if loras else ()
         key = Key(base, "streamed", patches, share)
-        return self._kept(key, share, lambda: streamed_within(share, base, loras, table))
-
-    def _kept(
-        self, key: Key, needed: int, make: Callable[[], nn.Module], *, beside: Key | None = None
-    ) -> nn.Module:
-        """The module of a key; what takes too much room leaves before it is made.
-
-        Args:
-            key: The key.
-            needed: How many bytes it adds to what is there.
-            make: Makes it.
-            beside: What must not leave for it, since it is made of that.
-        """
-        module = self._modules.pop(key, None)
-        if module is None:
-            device = key.base.device
-            self._make_room(device, needed, keep=(key, beside))
-            module = self._retried(device, make, keep=(beside,))
-            module.eval().requires_grad_(False)
-            self._modules[key] = module
-            self._make_room(device, 0, keep=(key,))
-        self._modules[key] = module
-        return module
-
-    def _make_room(self, device: DeviceKind, needed: int, *, keep: Iterable[Key | None]) -> None:
-        most = self._most
-        if most is None:
-            return
-        while self.bytes_on(device) + needed > most and self._evict(device, keep=keep):
-            pass
+        return self._residents.kept(key, share, lambda: streamed_within(share, base, loras, table))
 
     @property
     def _most(self) -> int | None:
         """How many bytes of weights may be on a device while there are models that can leave."""
         return min((each for each in (self.budget, self.needed) if each is not None), default=None)
-
-    def _retried(
-        self, device: DeviceKind, make: Callable[[], T], *, keep: Iterable[Key | None]
-    ) -> T:
-        """Make something; when memory is out, let models leave one by one and try again.
-
-        Args:
-            device: Where it is made.
-            make: Makes it.
-            keep: What it is made of: it would be made anew, again and again.
-        """
-        import torch
-
-        while True:
-            try:
-                return make()
-            except torch.OutOfMemoryError:
-                if not self._evict(device, keep=keep):
-                    raise
-
-    def _evict(self, device: DeviceKind, *, keep: Iterable[Key | None] = ()) -> bool:
-        """Let the model go that was not used for longest; says whether there was one."""
-        for key in self._modules:
-            if key.base.device == device and key not in keep:
-                self._drop([key])
-                return True
-        return False
-
-    def _drop(self, keys: Iterable[Key]) -> None:
-        """Let models go, and give their memory back."""
-        forms = {key.form for key in keys}
-        for key in keys:
-            del self._modules[key]
-        if "streamed" in forms:  # what brings its blocks refers to them, and they to it
-            import gc
-
-            gc.collect()
-        if forms:
-            _return_memory()
 
     def _encoders(self, handle: TextEncoder) -> tuple[LoadedEncoder, ...]:
         """All encoders of a handle; if they do not fit together, each is streamed in its share."""
@@ -376,7 +316,7 @@ class WeightsPool:
         others = total - self._size(base)
 
         def with_words() -> nn.Module:
-            plain = self._patched(base, loras, others=others)
+            plain = self._patched(base, loras, "plain", others=others)
             return encoder_with_words(plain, table(plain.state_dict()[TOKEN_EMBEDDING]))
 
         model: Any
@@ -391,9 +331,10 @@ class WeightsPool:
         elif words:
             beside = Key(base, "plain", own)
             size = size_in(handle.dtype, (encoder.config.vocab_size, encoder.width))
-            model = self._kept(Key(base, "plain", handle.patches), size, with_words, beside=beside)
+            key = Key(base, "plain", handle.patches)
+            model = self._residents.kept(key, size, with_words, beside=beside)
         else:
-            model = self._patched(base, loras, others=others)
+            model = self._patched(base, loras, "plain", others=others)
         return LoadedEncoder(model, tokenizer, words)
 
     def _tokenizer(self, files: TokenizerFiles, words: tuple[Words, ...]) -> CLIPTokenizer:
@@ -413,13 +354,6 @@ def _weights(handle: Handle) -> tuple[Weights, ...]:
     if isinstance(handle, TextEncoder):
         return tuple(encoder.weights for encoder in handle.encoders)
     return (handle.weights,)
-
-
-def _return_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 _pool = WeightsPool(packs=True)

@@ -94,22 +94,31 @@ def _taken(tensor: Tensor, take: ldm.Take) -> Tensor:
             return tensor.chunk(3)[_THIRDS[third]].clone()
 
 
-def tensors_of(weights: Weights, config: Mapping[str, Any]) -> MappedTensors:
+def tensors_of(
+    weights: Weights,
+    config: Mapping[str, Any],
+    *,
+    diffusers: type[MappedTensors] = MappedTensors,
+    original: type[LdmTensors] = LdmTensors,
+) -> MappedTensors:
     """The tensors of a handle; nothing but headers is read until one is asked for.
 
     Args:
         weights: Which files, and which model of them.
         config: The configuration of the model.
+        diffusers: What reads files in diffusers' layout.
+        original: What reads a single file in the original layout.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another model.
+        ValueError: It is not said which model of a file is meant that holds several.
     """
     paths = [file.path for file in weights.files]
     if weights.layout == "diffusers":
-        return MappedTensors(paths)
+        return diffusers(paths)
     if not weights.part:
         raise ValueError("weights in the original layout say which part of the file they are")
-    return LdmTensors(paths[0], weights.part, config)
+    return original(paths[0], weights.part, config)
 
 
 def shapes_of(weights: Weights, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from graphdiff.checkpoints.handles import (
     SafetyChecker,
     Weights,
 )
-from graphdiff.checkpoints.weights import MappedTensors, load_into
+from graphdiff.checkpoints.weights import MappedTensors, load_into, loaded, match_names
 from graphdiff.models.base import without_memory
 
 if TYPE_CHECKING:
@@ -88,26 +88,70 @@ def load_vision(
     """
     if kind == "DepthEstimator":
         return _load_depth(weights, dtype, device)
+    model = vision_without_weights(kind, config, weights, device)
+    load_into(model, _by_todays_names(model, weights), dtype=getattr(torch, dtype), device=device)
+    return model
+
+
+def vision_without_weights(
+    kind: str, config: Mapping[str, Any], weights: Weights, device: DeviceKind
+) -> nn.Module:
+    """A safety checker or a depth estimator that has no memory yet but for what it counts with.
+
+    Args:
+        kind: `SafetyChecker` or `DepthEstimator`.
+        config: Its configuration, in transformers' keys.
+        weights: Its files.
+        device: Where it is going to compute.
+
+    Raises:
+        CheckpointError: Its folder is damaged, or it has tensors that are kept in no file.
+    """
     with without_memory():
-        model = SafetyCheckerModel(config)
-    tensors = MappedTensors([file.path for file in weights.files])
-    expected = model.state_dict()
-    doubled = "vision_model.vision_model."  # transformers before 5 had one level more
-    names = {
-        name: name if name in expected else name.replace(doubled, "vision_model.", 1)
-        for name in tensors
-    }
-    load_into(
-        model,
-        {ours: tensors[name] for name, ours in names.items()},
-        dtype=getattr(torch, dtype),
-        device=device,
-    )
+        model = SafetyCheckerModel(config) if kind == "SafetyChecker" else _depth_model(weights)
     for module in model.modules():  # what only counts positions is kept in no file
         counter = getattr(module, "position_ids", None)
         if isinstance(counter, Tensor):
             module.position_ids = torch.arange(counter.shape[-1], device=device)[None]
+    kept = model.state_dict()
+    lost = [name for name, tensor in model.named_buffers() if tensor.is_meta and name not in kept]
+    if lost:
+        raise CheckpointError(
+            f"{weights.files[0].path}: a {type(model).__name__} computes {', '.join(lost)} when it "
+            "is made, and cannot be made without memory: allow more, so that it is not streamed",
+            file=weights.files[0].path,
+            tensor=lost[0],
+        )
     return model
+
+
+def vision_reader(module: nn.Module, weights: Weights, dtype: Dtype) -> Callable[[str], Tensor]:
+    """What reads a weight of such a model by its name, on the CPU, each time it is asked for.
+
+    Args:
+        module: The model; it may be without memory.
+        weights: Its files.
+        dtype: What weights become.
+
+    Raises:
+        CheckpointError: Files are damaged, or of another model.
+    """
+    tensors = MappedTensors([file.path for file in weights.files])
+    match_names(module, _by_todays_names(module, weights))
+    names = {_todays_name(name, module.state_dict()): name for name in tensors}
+    to: torch.dtype = getattr(torch, dtype)
+    return lambda name: loaded(tensors, names[name], dtype=to, unmapped=True)
+
+
+def _by_todays_names(module: nn.Module, weights: Weights) -> dict[str, Tensor]:
+    tensors = MappedTensors([file.path for file in weights.files])
+    expected = module.state_dict()
+    return {_todays_name(name, expected): tensors[name] for name in tensors}
+
+
+def _todays_name(name: str, expected: Container[str]) -> str:
+    """What transformers calls a tensor since its version 5, which has one level less."""
+    return name if name in expected else name.replace("vision_model.vision_model.", "vision_model.")
 
 
 def _load_depth(weights: Weights, dtype: Dtype, device: DeviceKind) -> nn.Module:
@@ -123,6 +167,19 @@ def _load_depth(weights: Weights, dtype: Dtype, device: DeviceKind) -> nn.Module
         raise CheckpointError(f"{folder}: {error}", file=folder) from error
     module: nn.Module = model.to(device)
     return module
+
+
+def _depth_model(weights: Weights) -> nn.Module:
+    import transformers
+
+    folder = weights.files[0].path.parent
+    auto: Any = transformers.AutoModelForDepthEstimation
+    options: Any = transformers.AutoConfig
+    try:
+        model: nn.Module = auto.from_config(options.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {error}", file=folder) from error
+    return model
 
 
 def prepared(handle: SafetyChecker | DepthEstimator, pictures: Sequence[Image]) -> Tensor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # What torch calls the dtypes that weights are cast from.
-_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 # Names that older files give to what a module has, tried on names that it lacks: the first
@@ -80,7 +80,7 @@ class MappedTensors(Mapping[str, "Tensor"]):
         import torch
 
         info = MappedTensors.info(self, name)
-        if info.dtype not in _FLOATS or info.start == info.end:
+        if info.dtype not in FLOATS or info.start == info.end:
             return MappedTensors.__getitem__(self, name).clone()
         content = bytearray(info.end - info.start)
         path = self.headers[self._where[name]].path
@@ -92,7 +92,7 @@ class MappedTensors(Mapping[str, "Tensor"]):
                 if not count:
                     raise CheckpointError(f"{path}: it was cut while it was read", file=path)
                 view = view[count:]
-        tensor = torch.frombuffer(content, dtype=getattr(torch, _FLOATS[info.dtype]))
+        tensor = torch.frombuffer(content, dtype=getattr(torch, FLOATS[info.dtype]))
         return tensor.reshape(info.shape)
 
     def __iter__(self) -> Iterator[str]:
@@ -153,7 +153,7 @@ def loaded(
     """
     place = str(device or "cpu")
     if isinstance(tensors, MappedTensors):
-        found = _FLOATS.get(tensors.info(name).dtype)
+        found = FLOATS.get(tensors.info(name).dtype)
         wanted = found if dtype is None else str(dtype).removeprefix("torch.")
         leaves = place != "cpu" or (found is not None and found != wanted)
         tensor = tensors.read(name) if leaves or unmapped else tensors[name]

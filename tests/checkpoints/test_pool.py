@@ -375,12 +375,13 @@ def test_a_file_that_fails_leaves_nothing_half_loaded(sd1: Path, tmp_path: Path)
     assert weights.resident() == {}
 
 
+@pytest.mark.parametrize("budget", [None, 1_000_000])
 def test_a_device_that_torch_does_not_see_is_refused(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    budget: int | None, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(CheckpointError, match="sees no cuda device"):
-        WeightsPool().module(replace(checkpoint.unet, device="cuda"))
+        WeightsPool(budget).module(replace(checkpoint.unet, device="cuda"))
 
 
 def test_threads_that_ask_at_once_get_one_module(checkpoint: Checkpoint) -> None:

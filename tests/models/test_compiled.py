@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Hashable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.models import AutoencoderKL
+from graphdiff.models import AutoencoderKL, UNet2DConditionModel
 from graphdiff.models.compiled import compiled
+from graphdiff.models.graphed import graphed
+from tests.models.reference import COMMON, SDXL, randomise, unet_inputs
+from tests.models.test_graphed import Recorder
 
 TINY = {
     "_class_name": "AutoencoderKL",
@@ -66,6 +71,124 @@ def test_a_machine_without_a_compiler_is_told_so(
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
     with pytest.raises(CheckpointError, match=r"needs a C\+\+ compiler.*without compile"):
         compiled(AutoencoderKL.from_config(TINY), folder=tmp_path)
+
+
+class Counts:
+    """A backend that runs what was traced as it is, and counts how often it was given something."""
+
+    def __init__(self) -> None:
+        self.traces = 0
+
+    def __call__(self, traced: torch.fx.GraphModule, _: list[torch.Tensor]) -> Any:
+        self.traces += 1
+        return traced.forward
+
+
+@pytest.fixture
+def counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
+    made = Counts()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("graphdiff.models.compiled._BACKEND", made)
+    torch.compiler.reset()
+    yield made
+    torch.compiler.reset()
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_the_log_is_told_once_what_is_compiled(
+    counts: Counts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = randomise(UNet2DConditionModel.from_config(COMMON)).requires_grad_(False)
+    fast = compiled(plain, by_region=True, folder=tmp_path)
+    caplog.set_level("INFO", "graphdiff")
+    assert not caplog.messages
+    with torch.no_grad():
+        for _ in range(2):
+            fast(**unet_inputs(COMMON))
+    said = [record.message for record in caplog.records if record.name.startswith("graphdiff")]
+    assert said == ["compiling UNet2DConditionModel, which takes a minute or two the first time"]
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_by_regions_blocks_of_equal_shapes_are_compiled_once(
+    counts: Counts, tmp_path: Path
+) -> None:
+    config = COMMON | SDXL | {"transformer_layers_per_block": (1, 2, 5)}
+    plain = randomise(UNet2DConditionModel.from_config(config)).requires_grad_(False)
+    fast = compiled(plain, by_region=True, folder=tmp_path)
+    blocks = [m for m in plain.modules() if type(m).__name__ == "BasicTransformerBlock"]
+    assert len(blocks) == 26
+    regions = [m for m in fast.modules() if "forward" in m.__dict__ and m is not fast]
+    kinds: set[Hashable] = set()
+
+    def note(module: Any, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        scale = repr(getattr(module, "output_scale", None))  # 1 and 1.0 are two to the compiler
+        kinds.add((type(module), given[0].shape, given[0].stride(), result.shape, scale))
+
+    for region in regions:
+        region.register_forward_hook(note)
+    inputs = unet_inputs(config)
+    with torch.no_grad():
+        wanted = plain(**inputs).sample
+        for _ in range(2):
+            torch.testing.assert_close(fast(**inputs).sample, wanted)
+        first = counts.traces
+        assert first == len(kinds) < len(regions) / 2
+        inputs = unet_inputs(config, height=8)
+        torch.testing.assert_close(fast(**inputs).sample, plain(**inputs).sample)
+    assert counts.traces <= 2 * first
+    assert "forward" not in plain.mid_block.resnets[0].__dict__
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_nothing_is_compiled_in_a_capture_whatever_the_callers_modes_and_layouts(
+    counts: Counts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr("graphdiff.models.graphed.Cuda", lambda: recorder)
+    plain = randomise(UNet2DConditionModel.from_config(COMMON)).requires_grad_(False)
+    fast = graphed(compiled(plain, by_region=True, folder=tmp_path))
+    inputs = unet_inputs(COMMON)
+    inputs["encoder_hidden_states"] = inputs["encoder_hidden_states"][:1].expand(2, -1, -1)
+    wanted = plain(**inputs).sample
+    with torch.inference_mode():
+        inputs["sample"] = inputs["sample"].clone()
+        torch.testing.assert_close(fast(**inputs).sample, wanted)
+        first = counts.traces
+        for _ in range(2):
+            torch.testing.assert_close(fast(**inputs).sample, wanted)
+    assert len(recorder.made) == 1
+    assert counts.traces == first > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_by_regions_it_computes_what_the_plain_model_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    plain = randomise(UNet2DConditionModel.from_config(COMMON)).requires_grad_(False)
+    plain = plain.to(memory_format=torch.channels_last)
+    fast = compiled(plain, by_region=True, folder=tmp_path)
+    inputs = unet_inputs(COMMON)
+    with torch.no_grad():
+        wanted = plain(**inputs).sample
+        for _ in range(2):
+            torch.testing.assert_close(fast(**inputs).sample, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+def test_on_a_gpu_regions_are_compiled_and_then_captured(tmp_path: Path) -> None:
+    plain = randomise(UNet2DConditionModel.from_config(COMMON)).requires_grad_(False)
+    plain = plain.to("cuda", memory_format=torch.channels_last)
+    fast = graphed(compiled(plain, by_region=True, folder=tmp_path))
+    for height in (16, 16, 16, 8, 8, 8, 16):
+        inputs: Any = unet_inputs(COMMON, height=height)
+        inputs = {name: tensor.cuda() for name, tensor in inputs.items()}
+        found, wanted = fast(**inputs).sample, plain(**inputs).sample
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.slow

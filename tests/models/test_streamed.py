@@ -183,6 +183,33 @@ def test_a_model_that_is_never_called_itself_is_streamed_too() -> None:
     assert made.device == torch.device("cpu")
 
 
+class Tied(Chain):
+    """Two layers with one weight, and a buffer that no file holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers[4].weight = self.layers[1].weight
+        self.places: Tensor
+        self.register_buffer("places", torch.arange(WIDTH), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x) + self.places
+        return y
+
+
+def test_weights_that_are_tied_and_buffers_that_are_in_no_file_are_right() -> None:
+    torch.manual_seed(0)
+    plain = Tied().eval().requires_grad_(False)
+    with torch.device("meta"):
+        empty = Tied()
+    empty.places = torch.arange(WIDTH)
+    budget = 2 * LAYER + 2 * 64
+    made = streamed(empty, Weights(plain), device="cpu", budget=budget, dtype=torch.float32)
+    x = torch.randn(3, WIDTH)
+    for _ in range(2):
+        assert torch.equal(made(x), plain(x))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_it_computes_the_same_in_two_buffers() -> None:

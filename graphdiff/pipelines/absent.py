@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 _IP_ADAPTER = "there are no IP-Adapters yet"
-_STREAMED = (
-    "enable_model_cpu_offload() keeps only those models on the device that work together; one that "
-    "is larger than graphdiff run --max-vram SIZE allows is streamed block by block"
-)
 _QKV = "weights are used as the checkpoint has them, which gives the same pictures"
 
 METHODS = {
-    "enable_sequential_cpu_offload": _STREAMED,
-    "enable_group_offload": _STREAMED,
+    "enable_group_offload": "enable_model_cpu_offload() keeps only those models on the device that "
+    "work together, enable_sequential_cpu_offload() only some of their layers",
     "enable_freeu": "there is no FreeU; steps of one's own are nodes of a workflow's loop",
     "disable_freeu": "there is no FreeU to disable",
     "fuse_qkv_projections": _QKV,
@@ -22,6 +18,10 @@ METHODS = {
     "register_modules": "a component is put in its place by assignment, as in pipeline.vae = vae",
     "progress_bar": "set_progress_bar_config changes the bar, on_event of a call tells the steps",
     "prepare_latents": "give latents to the call, or write a workflow with NoiseSample",
+    "maybe_free_model_hooks": "there are no hooks: weights leave when others need their room",
+    "remove_all_hooks": "there are no hooks: weights leave when others need their room",
+    "upcast_vae": "the VAE computes in float32 where its configuration asks for it",
+    "numpy_to_pil": "output_type='pil' gives Pillow's pictures",
     "check_inputs": "the call checks what it is given",
     "run_safety_checker": "the call runs it; safety_checker=None leaves it out",
     "image_processor": "the call takes and gives pictures as PIL, numpy and torch",
@@ -67,4 +67,13 @@ GRANTED: dict[str, tuple[object, ...]] = {
     "max_memory": (None,),
     "offload_folder": (None,),
     "original_config": (None,),
+}
+
+# Arguments of diffusers' calls; None asks for what is so anyway.
+ARGUMENTS = {
+    "ip_adapter_image": _IP_ADAPTER,
+    "ip_adapter_image_embeds": _IP_ADAPTER,
+    "callback": "callback_on_step_end is called after each step",
+    "callback_steps": "callback_on_step_end is called after each step, and told its number",
+    "use_clipped_model_output": "a scheduler of one's own can do it in a loop of one's own",
 }

@@ -1,16 +1,20 @@
-"""What is put into a pipeline's models: LoRAs and new words."""
+"""LoRAs of a pipeline: loaded, scaled, fused and taken out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphdiff.checkpoints import hub
-from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.open import locate, open_lora, open_textual_inversion, open_unet
+from graphdiff.checkpoints.lora import check_lora
+from graphdiff.checkpoints.open import open_lora, open_unet
+from graphdiff.pipelines.files import found_file, is_several
 from graphdiff.pipelines.setup import Adapter, Setup
+from graphdiff.pipelines.written import Place
+
+if TYPE_CHECKING:
+    import torch
 
 Weight: TypeAlias = "float | Mapping[str, Any] | None"
 
@@ -18,13 +22,14 @@ _PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 class Adaptable:
-    """A pipeline whose models can be changed by LoRAs and new words."""
+    """A pipeline whose models can be changed by LoRAs."""
 
     _setup: Setup
+    _places: tuple[Place, ...]
 
     def load_lora_weights(
         self,
-        pretrained_model_name_or_path_or_dict: str | Path,
+        pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, torch.Tensor],
         adapter_name: str | None = None,
         *,
         weight_name: str | None = None,
@@ -37,7 +42,8 @@ class Adaptable:
         """Change the models by a LoRA; several add up.
 
         Args:
-            pretrained_model_name_or_path_or_dict: The LoRA's file, a folder or a hub id.
+            pretrained_model_name_or_path_or_dict: The LoRA's file, a folder, a hub id, or its
+                tensors.
             adapter_name: A name for it, to change its strength by.
             weight_name: The file's name in that folder or repository.
             subfolder: The folder that it lies in there.
@@ -56,19 +62,23 @@ class Adaptable:
                 f"there is an adapter {name!r} already: give this one another adapter_name, or "
                 f"take that one out with delete_adapters({name!r})"
             )
-        file = _file(
+        file, places = found_file(
             pretrained_model_name_or_path_or_dict,
             (subfolder, weight_name),
             revision=revision,
             token=token,
             local_files_only=local_files_only,
         )
+        self._places = (*self._places, *places)
         setup = self._setup
         unet = setup.checkpoint.unet
         if "unet" in setup.replaced:
             unet = open_unet(setup.replaced["unet"], dtype="float32", device="cpu")
-        lora = open_lora(file, strict=strict, unet=unet, text_encoder=setup.checkpoint.text_encoder)
-        made = Adapter(name, str(lora.file.path), is_strict=strict)
+        lora = open_lora(file, strict=strict)
+        plan = check_lora(lora, unet=unet, text_encoder=setup.checkpoint.text_encoder)
+        changed = {delta.part for delta in plan.deltas}
+        parts = tuple(part for part in _PARTS if part in changed)
+        made = Adapter(name, str(lora.file.path), parts, is_strict=strict)
         self._setup = replace(setup, adapters=(*setup.adapters, made))
 
     def set_adapters(
@@ -86,7 +96,7 @@ class Adaptable:
         """
         names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
         given: Any = adapter_weights
-        several = _is_several(adapter_weights)
+        several = is_several(adapter_weights)
         weights: list[Weight] = [*given] if several else [given] * len(names)
         _check_names(self._setup, names)
         if len(weights) != len(names):
@@ -108,9 +118,10 @@ class Adaptable:
         return [each.name for each in _loaded(self._setup) if each.is_active]
 
     def get_list_adapters(self) -> dict[str, list[str]]:
-        """The names of all LoRAs, by the models that they may change."""
-        names = [each.name for each in _loaded(self._setup)]
-        return {part: names for part in _PARTS[:2]} if names else {}
+        """The names of all LoRAs, by the models that they change."""
+        loaded = _loaded(self._setup)
+        names = {part: [each.name for each in loaded if part in each.parts] for part in _PARTS}
+        return {part: found for part, found in names.items() if found}
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
         """Take LoRAs out again.
@@ -179,100 +190,6 @@ class Adaptable:
         names = [each.name for each in _loaded(self._setup)]
         self._setup = _fused(self._setup, names, _for_parts(components, None))
 
-    def load_textual_inversion(
-        self,
-        pretrained_model_name_or_path: str | Path | Sequence[str | Path],
-        token: str | Sequence[str] | None = None,
-        *,
-        weight_name: str | None = None,
-        subfolder: str | None = None,
-        revision: str | None = None,
-        local_files_only: bool = False,
-    ) -> None:
-        """Teach the text encoder new words.
-
-        Args:
-            pretrained_model_name_or_path: The file of a word's vectors, a folder or a hub id; or
-                several.
-            token: The word to write in prompts; what the file calls it where None. One for each.
-            weight_name: The file's name in that folder or repository.
-            subfolder: The folder that it lies in there.
-            revision: A branch, tag or commit of a hub id.
-            local_files_only: Do not reach the network.
-
-        Raises:
-            CheckpointError: It is not there, damaged, or for another encoder.
-            ValueError: The encoder knows the word already, or there are not as many words as files.
-        """
-        given: Any = pretrained_model_name_or_path
-        places: list[Any] = [*given] if _is_several(pretrained_model_name_or_path) else [given]
-        several = token is not None and not isinstance(token, str)
-        tokens = list(cast("Sequence[str]", token)) if several else [token] * len(places)
-        if len(tokens) != len(places) or (len(places) > 1 and isinstance(token, str)):
-            raise ValueError(
-                f"{len(places)} files, but {len(tokens) if several else 1} tokens: give as many"
-            )
-        words = list(self._setup.words)
-        for place, word in zip(places, tokens, strict=True):
-            file = _file(
-                place,
-                (subfolder, weight_name),
-                revision=revision,
-                token=None,
-                local_files_only=local_files_only,
-            )
-            found = open_textual_inversion(
-                file,
-                token=cast("str | None", word),
-                text_encoder=self._setup.checkpoint.text_encoder,
-            )
-            if any(found.token == known for _, known in words):
-                raise ValueError(
-                    f"there is a word {found.token!r} already: give this one another token, or "
-                    f"take that one out with unload_textual_inversion({found.token!r})"
-                )
-            words.append((str(found.file.path), found.token))
-        self._setup = replace(self._setup, words=tuple(words))
-
-    def unload_textual_inversion(self, tokens: str | Sequence[str] | None = None) -> None:
-        """Let the text encoder forget new words.
-
-        Args:
-            tokens: The words; all where None.
-
-        Raises:
-            ValueError: It knows no such word.
-        """
-        known = [word for _, word in self._setup.words]
-        named = [tokens] if isinstance(tokens, str) else known if tokens is None else list(tokens)
-        strange = [word for word in named if word not in known]
-        if strange:
-            raise ValueError(
-                f"there is no new word {', '.join(strange)}; there are {', '.join(known) or 'none'}"
-            )
-        kept = tuple(row for row in self._setup.words if row[1] not in named)
-        self._setup = replace(self._setup, words=kept)
-
-
-def lora_scale(cross_attention_kwargs: Mapping[str, Any] | None) -> float:
-    """How strongly a call wants LoRAs, from what diffusers hands to attention.
-
-    Raises:
-        ValueError: There is something else in it.
-    """
-    given = dict(cross_attention_kwargs or {})
-    scale = given.pop("scale", None)
-    if given:
-        raise ValueError(
-            f"cross_attention_kwargs has {', '.join(given)}: only scale, the strength of LoRAs, "
-            "is known"
-        )
-    return 1.0 if scale is None else float(scale)
-
-
-def _is_several(given: object) -> bool:
-    return isinstance(given, list | tuple)
-
 
 def _loaded(setup: Setup) -> list[Adapter]:
     """The LoRAs that were not taken out."""
@@ -325,29 +242,3 @@ def _fused(setup: Setup, names: Sequence[str], factors: Mapping[int, float | Non
         return replace(adapter, fused=(factors.get(0, unet), factors.get(1, text)))
 
     return replace(setup, adapters=tuple(map(fused, setup.adapters)))
-
-
-def _file(
-    place: object,
-    inner: tuple[str | None, ...],
-    *,
-    revision: str | None,
-    token: str | bool | None,
-    local_files_only: bool,
-) -> Path:
-    """Where a file or folder lies; what is only on the hub is fetched first."""
-    if not isinstance(place, str | Path):
-        raise TypeError(
-            f"a file is expected, not {type(place).__name__}: write tensors with "
-            "safetensors.torch.save_file, and give its path"
-        )
-    name = "/".join([str(place), *(part for part in inner if part)])
-    try:
-        return locate(name, revision=revision).absolute()
-    except CheckpointError:
-        is_file = str(place).endswith(".safetensors") and str(place).count("/") < 2
-        is_on_hub = hub.is_hub_id(hub.split(name)[0]) and not Path(place).exists()
-        if local_files_only or is_file or not is_on_hub:
-            raise
-        hub.download(name, revision=revision, token=token)
-        return locate(name, revision=revision).absolute()

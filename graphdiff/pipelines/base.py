@@ -18,6 +18,7 @@ from graphdiff.graph.node import Node
 from graphdiff.pipelines import saved, written
 from graphdiff.pipelines.adapters import Adaptable
 from graphdiff.pipelines.callback import callback_inputs, callback_node
+from graphdiff.pipelines.checks import check_generator, check_numbers, check_size, check_text
 from graphdiff.pipelines.composed import Composed, is_granted
 from graphdiff.pipelines.graphs import Builder
 from graphdiff.pipelines.memory import Thrifty
@@ -28,6 +29,7 @@ from graphdiff.pipelines.randomness import advance
 from graphdiff.pipelines.request import Request
 from graphdiff.pipelines.setup import Setup
 from graphdiff.pipelines.state import CallState, Steerable
+from graphdiff.pipelines.words import Teachable
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 _OF_INDEX = frozenset({"requires_safety_checker", "feature_extractor", "image_encoder"})
 
 
-class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
+class DiffusionPipeline(Composed, Adaptable, Teachable, Thrifty, Steerable):
     """A ready-made workflow behind one call.
 
     `from_pretrained` gives the pipeline that a checkpoint names. A pipeline holds no weights: it
@@ -53,7 +55,8 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
     names: ClassVar[dict[str, type[DiffusionPipeline]]] = {}
 
     def __init_subclass__(cls) -> None:
-        DiffusionPipeline.names[cls.__name__] = cls
+        if any("__call__" in vars(base) for base in cls.__mro__):  # what has none only shares code
+            DiffusionPipeline.names[cls.__name__] = cls
 
     def __init__(self, **components: Any) -> None:  # noqa: ANN401 - any component
         given = {
@@ -257,10 +260,11 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
     def _built(self, request: Request) -> tuple[Graph, Mapping[str, Any]]:
         call = None
         family = self._setup.checkpoint.family
-        names = callback_inputs(request.callback, request.shown, family)
-        if request.callback is not None:
-            call = callback_node(self, request.callback, names)
-            request = replace(request, shown=names)
+        function = request.callback_on_step_end
+        names = callback_inputs(function, request.callback_on_step_end_tensor_inputs, family)
+        if function is not None:
+            call = callback_node(self, function, names)
+            request = replace(request, callback_on_step_end_tensor_inputs=names)
         graph = Graph(type(self).__name__, description=(type(self).__doc__ or "").split("\n")[0])
         vae = self._vae[1]
         setup = replace(
@@ -284,15 +288,15 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
 
     def _run(self, request: Request) -> Any:  # noqa: ANN401 - an output, or a tuple
         """Build the workflow of a request and run it."""
-        self.call = CallState(guidance_scale=request.guidance, clip_skip=request.clip_skip)
+        self.call = CallState(guidance_scale=request.guidance_scale, clip_skip=request.clip_skip)
         form = request.form
-        request.check_numbers()
-        request.check_size(self._setup.checkpoint.unet.spatial_factor)
+        check_numbers(request)
+        check_generator(request)
+        check_size(request, self._setup.checkpoint.unet.spatial_factor)
         self._check_device()
-        self._make_room()
         graph, inputs = self._built(request)
         self._graph = graph
-        with shown(self._bar, lambda: self.call.num_timesteps) as bar:
+        with self._room(), shown(self._bar, lambda: self.call.num_timesteps) as bar:
 
             def tell(event: Event) -> None:
                 bar(event)
@@ -317,14 +321,15 @@ class DiffusionPipeline(Composed, Adaptable, Thrifty, Steerable):
 
     def _encode(self, request: Request, *, is_guided: bool) -> list[tuple[Any, Any]]:
         """The prompt and the negative prompt, each with its pooled vectors, for every picture."""
-        request.check_text(alike=False)
+        check_text(request, is_pooled=self.family.startswith("sdxl"))
         graph = Graph(f"{type(self).__name__} prompts")
         with graph:
             builder = Builder(self._setup, request, takes_eta=False)
             output(positive=builder.positive())
             if is_guided:
                 output(negative=builder.negative())
-        found = self._session.run(graph.workflow, builder.inputs).outputs
+        with self._room():
+            found = self._session.run(graph.workflow, builder.inputs).outputs
         rows: list[tuple[Any, Any]] = []
         for name in ("positive", "negative"):
             part = found[name].parts[0] if name in found else None

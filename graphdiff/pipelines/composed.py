@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,13 @@ class Composed:
         }
         name = type(scheduler).__name__
         self._setup = replace(self._setup, scheduler=(name, stated))
+        predicted, own = self._setup.prediction_type, self._setup.checkpoint.unet.prediction_type
+        if predicted != own:
+            warnings.warn(
+                f"this {name} says that the UNet predicts {predicted}, and the checkpoint says "
+                f"{own}: it is taken for {predicted} from now on",
+                stacklevel=3,
+            )
         self._index = {**self._index, "scheduler": ["diffusers", name]}
         self._scheduler = scheduler
 
@@ -176,6 +184,7 @@ class Composed:
 
         Raises:
             ValueError: Pickles are asked for.
+            OSError: The folder cannot be made, or written to.
         """
         if not safe_serialization:
             raise ValueError("only safetensors files are written: leave safe_serialization true")

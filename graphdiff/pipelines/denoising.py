@@ -68,10 +68,12 @@ class Denoising:
         scale: Any = self._guidance_scale() if is_text else None
         carried: dict[str, Any] = {"sample": sample, "history": None, "rng": rng}
         is_told = callback is not None and positive is not None
-        is_guided = self.request.guidance > 1 and not self.setup.checkpoint.unet.guidance_width
+        is_guided = (
+            self.request.guidance_scale > 1 and not self.setup.checkpoint.unet.guidance_width
+        )
         if is_told and is_guided:
             carried["guidance"] = scale
-        if is_told and set(self.request.shown) - {"latents"}:
+        if is_told and set(self.request.callback_on_step_end_tensor_inputs) - {"latents"}:
             carried["positive"] = positive
             if is_guided:
                 carried["negative"] = negative
@@ -104,7 +106,7 @@ class Denoising:
         return loop.outputs.sample, loop.outputs.rng
 
     def _guidance_scale(self) -> Any:  # noqa: ANN401 - an input's handle
-        return self.given("guidance_scale", float, float(self.request.guidance))
+        return self.given("guidance_scale", float, float(self.request.guidance_scale))
 
     def _guided(
         self,
@@ -121,5 +123,6 @@ class Denoising:
             options["embedded_guidance"] = scale
         uncond = named("uncond", UNetPredict(self.unet, sample, step, negative, **options))
         cond = named("cond", UNetPredict(self.unet, sample, step, positive, **options))
-        rest: dict[str, Any] = {"rescale": self.request.rescale} if self.request.rescale else {}
+        rescale = self.request.guidance_rescale
+        rest: dict[str, Any] = {"rescale": rescale} if rescale else {}
         return named("guided", Guidance(cond, uncond, scale, unet=self.unet, **rest))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from graphdiff_nodes import values
-from graphdiff_nodes.conditioning import ApplyControlNet, TextEncode
+from graphdiff_nodes.conditioning import ApplyControlNet
 from graphdiff_nodes.cropping import CropAroundMask, Cropped, PasteArea
 from graphdiff_nodes.latents import (
     DepthChannels,
@@ -35,18 +35,18 @@ from graphdiff_nodes.sampling import (
     Timesteps,
 )
 from graphdiff_nodes.tiles import VAEDecodeTiled, VAEEncodeTiled
-from graphdiff_nodes.values import Conditioning, ConditioningPart, DepthMap, Image, Latents, Mask
+from graphdiff_nodes.values import Conditioning, DepthMap, Image, Latents, Mask
 from graphdiff_nodes.vision import DepthEstimate, SafetyCheck
 
 from graphdiff.checkpoints.handles import (
     VAE,
     DepthEstimator,
     SafetyChecker,
-    TextEncoder,
     UNet,
 )
+from graphdiff.checkpoints.open import locate
 from graphdiff.graph.build import named, output
-from graphdiff.pipelines.denoising import Denoising
+from graphdiff.pipelines.checks import check_latents
 from graphdiff.pipelines.pictures import (
     image_of,
     is_stretched_by_nearest,
@@ -55,8 +55,9 @@ from graphdiff.pipelines.pictures import (
     whole_mask,
     whole_picture,
 )
+from graphdiff.pipelines.prompting import Prompting
 from graphdiff.pipelines.randomness import streams
-from graphdiff.pipelines.request import Request, Sizes, Text
+from graphdiff.pipelines.request import Request, Steering
 from graphdiff.pipelines.setup import Setup
 from graphdiff.rng import Rng
 from graphdiff.schedulers.schedule import Schedule
@@ -73,7 +74,7 @@ class _CutOut(NamedTuple):
     part: Cropped
 
 
-class Builder(Denoising):
+class Builder(Prompting):
     """Builds the workflow of one call.
 
     Args:
@@ -96,14 +97,16 @@ class Builder(Denoising):
         checkpoint = self.given("checkpoint", str, setup.checkpoint.name)
         model = named("model", LoadModel(checkpoint, **options))
         replaced = setup.replaced
-        prediction = setup.checkpoint.unet.prediction_type
-        self.unet: UNet = (
-            LoadUNet(replaced["unet"], prediction_type=prediction)
-            if "unet" in replaced
-            else model.unet
-        )
+        self.unet: UNet = model.unet
+        if "unet" in replaced:
+            self.unet = LoadUNet(replaced["unet"], prediction_type=setup.prediction_type)
+        elif setup.prediction_type != setup.checkpoint.unet.prediction_type:
+            # A whole checkpoint would say itself what it predicts; its folder of weights does not.
+            folder = str(locate(setup.checkpoint.name, revision=setup.revision) / "unet")
+            variant = {name: options[name] for name in options if name == "variant"}
+            self.unet = LoadUNet(folder, prediction_type=setup.prediction_type, **variant)
         self.vae: VAE = LoadVAE(replaced["vae"]) if "vae" in replaced else model.vae
-        self.text_encoder: TextEncoder = model.text_encoder
+        self.text_encoder = model.text_encoder
         self.safety_checker: SafetyChecker | None = model.safety_checker
         self.depth_estimator: DepthEstimator | None = model.depth_estimator
         self.scheduler = self._scheduler(model.scheduler, takes_eta=takes_eta)
@@ -123,16 +126,22 @@ class Builder(Denoising):
             return named("scheduler", Scheduler(name, config=dict(config), eta=eta))
         return named("scheduler", Scheduler(base=own, eta=eta)) if eta else own
 
+    @property
+    def is_xl(self) -> bool:
+        """Whether the models are SDXL's."""
+        return self.setup.checkpoint.family.startswith("sdxl")
+
     # Randomness and schedule.
 
-    def rng(self) -> int | Rng:
+    def rng(self, *, is_drawn: bool = True) -> int | Rng:
         """What the call draws from: a seed where it can be said as one.
 
-        A seed starts a stream where something is drawn before the loop; the loop takes a stream.
+        Args:
+            is_drawn: Whether something is drawn before the loop, which a seed starts a stream for;
+                the loop takes a stream.
         """
         drawn = streams(self.request.generator, self.request.pictures)
-        is_first = self.request.start is None
-        if is_first and self.request.pictures == 1 and isinstance(drawn.streams[0], int):
+        if is_drawn and self.request.pictures == 1 and isinstance(drawn.streams[0], int):
             seed: int = self.given("seed", int, drawn.streams[0])
             return seed
         rng: Rng = self.given("rng", Rng, drawn)
@@ -142,14 +151,14 @@ class Builder(Denoising):
         """The steps of the call."""
         request = self.request
         own = request.timesteps is None and request.sigmas is None
-        steps = self.given("num_inference_steps", int, request.steps) if own else None
+        steps = self.given("num_inference_steps", int, request.num_inference_steps) if own else None
         options: dict[str, Any] = {}
-        if request.start is not None:
-            options["start"] = self.given("denoising_start", float, request.start)
+        if request.denoising_start is not None:
+            options["start"] = self.given("denoising_start", float, request.denoising_start)
         elif has_image and request.strength is not None:
             options["strength"] = self.given("strength", float, request.strength)
-        if request.end is not None:
-            options["end"] = self.given("denoising_end", float, request.end)
+        if request.denoising_end is not None:
+            options["end"] = self.given("denoising_end", float, request.denoising_end)
         if request.timesteps is not None:
             options["timesteps"] = [float(each) for each in request.timesteps]
         if request.sigmas is not None:
@@ -160,8 +169,7 @@ class Builder(Denoising):
         """The noise to start from, or the caller's latents."""
         request = self.request
         if request.latents is not None:
-            latents = self.given("latents", Latents, self.placed(request.latents))
-            return named("noise", NoiseFromLatents(latents, schedule, rng))
+            return named("noise", NoiseFromLatents(self.begun(request.latents), schedule, rng))
         options: dict[str, Any] = {}
         for name, side in zip(("height", "width"), request.size, strict=True):
             if side is not None:
@@ -169,6 +177,21 @@ class Builder(Denoising):
         if request.pictures != 1:
             options["batch"] = request.pictures
         return named("noise", NoiseSample(self.unet, schedule, rng, **options))
+
+    def begun(self, latents: torch.Tensor) -> Latents:
+        """The caller's latents, with which the loop begins.
+
+        Raises:
+            ValueError: They are none of this model, or not as many as the pictures.
+        """
+        check_latents("latents", latents, self._channels)
+        if len(latents) != self.request.pictures:
+            raise ValueError(
+                f"latents of {len(latents)} were given for {self.request.pictures} pictures: give "
+                "as many"
+            )
+        given: Latents = self.given("latents", Latents, self.placed(latents))
+        return given
 
     def noised(self, latents: Latents, schedule: Schedule, rng: int | Rng, images: int) -> Noise:
         """A picture's latents, noised to the schedule's first step, as many as asked for."""
@@ -188,8 +211,12 @@ class Builder(Denoising):
     def _is_sampled_for_each(self) -> bool:
         """Whether encoding one picture gives a sample of it for each generator."""
         given = self.request.generator
-        is_latents = latents_of(cast(Any, self.request.image), self._channels) is not None
-        return not is_latents and isinstance(given, Sequence) and len(given) > 1
+        return not self._is_latents and isinstance(given, Sequence) and len(given) > 1
+
+    @property
+    def _is_latents(self) -> bool:
+        """Whether the caller gives a picture as latents."""
+        return latents_of(cast(Any, self.request.image), self._channels) is not None
 
     @property
     def _channels(self) -> int:
@@ -199,76 +226,16 @@ class Builder(Denoising):
         """A caller's tensor as latents; the model moves them where it computes."""
         return Latents(tensor.detach().float().cpu())
 
-    # Text.
-
-    def positive(self) -> Conditioning:
-        """The prompt, encoded."""
-        request = self.request
-        if request.prompt_embeds is not None:
-            made = self._embedded(request.prompt_embeds, request.pooled_prompt_embeds)
-            return self._conditioning("prompt_embeds", made)
-        return named(
-            "positive",
-            self._encoded(
-                ("prompt", request.prompt),
-                ("prompt_2", request.prompt_2),
-                request.sizes,
-                clip_skip=request.clip_skip or 0,
-            ),
-        )
-
-    def negative(self) -> Conditioning:
-        """The negative prompt, encoded; a missing one is empty, or zeros where a model says so."""
-        request = self.request
-        sizes = request.negative_sizes or request.sizes
-        if request.negative_prompt_embeds is not None:
-            pooled = request.negative_pooled_prompt_embeds
-            made = self._embedded(request.negative_prompt_embeds, pooled)
-            return self._conditioning("negative_prompt_embeds", made)
-        text = request.negative_prompt
-        if text is None and self.setup.checkpoint.force_zeros_for_empty_prompt:
-            return named("negative", TextEncode(self.text_encoder, None, **_framing(sizes)))
-        if isinstance(text, str) and request.prompt is not None and request.prompts > 1:
-            text = [text] * request.prompts
-        return named(
-            "negative",
-            self._encoded(
-                ("negative_prompt", text or ""),
-                ("negative_prompt_2", request.negative_prompt_2),
-                sizes,
-            ),
-        )
-
-    def _encoded(
-        self, text: tuple[str, Text], second: tuple[str, Text], sizes: Sizes, *, clip_skip: int = 0
-    ) -> Conditioning:
-        options = _framing(sizes)
-        if second[1] is not None:
-            options["text_2"] = self._text(*second)
-        if clip_skip:
-            options["clip_skip"] = clip_skip
-        return TextEncode(self.text_encoder, self._text(*text), **options)
-
-    def _text(self, name: str, text: Text) -> Any:  # noqa: ANN401 - an input's handle
-        if isinstance(text, str):
-            return self.given(name, str, text)
-        return self.given(name, "[str]", list(text or ()))
-
-    def _embedded(self, sequence: torch.Tensor, pooled: torch.Tensor | None) -> Conditioning:
-        part = ConditioningPart(sequence.detach(), None if pooled is None else pooled.detach())
-        return Conditioning((part,), self.setup.checkpoint.family)
-
-    def _conditioning(self, name: str, made: Conditioning) -> Conditioning:
-        given: Conditioning = self.given(name, Conditioning, made)
-        return given
+    # Pictures.
 
     def steered(
-        self, positive: Conditioning, negative: Conditioning, schedule: Schedule
+        self,
+        positive: Conditioning,
+        negative: Conditioning,
+        schedule: Schedule,
+        steering: Steering,
     ) -> tuple[Conditioning, Conditioning]:
         """The prompts with the pipeline's ControlNets applied."""
-        steering = self.request.steering
-        if steering is None:
-            return positive, negative
         rows = zip(
             self.setup.controlnets,
             steering.images,
@@ -291,8 +258,6 @@ class Builder(Denoising):
                 negative = ApplyControlNet(negative, net, hint, strength, **options)
         return positive, negative
 
-    # Pictures.
-
     @property
     def spatial_factor(self) -> int:
         """How many pixels a cell of the latents stands for."""
@@ -306,7 +271,7 @@ class Builder(Denoising):
 
     def image(self, size: tuple[int, int] | None) -> tuple[Image, int]:
         """The picture that the caller gives, or a part of it, and how many there are."""
-        if self.request.padding is not None:
+        if self.request.padding_mask_crop is not None:
             return self._cut_out().part.image, 1
         made = image_of(cast(Any, self.request.image), size, self.spatial_factor)
         return self.given("image", Image, made), made.pixels.shape[0]
@@ -332,21 +297,13 @@ class Builder(Denoising):
             return VAEDecodeTiled(self.vae, latents, tiles=self.setup.tiles)
         return VAEDecode(self.vae, latents)
 
-    def latest_image(self) -> Image:
-        """The caller's picture that was encoded.
-
-        Raises:
-            ValueError: The caller gave latents.
-        """
-        if self._image is None:
-            raise ValueError("inpainting takes a picture, not latents: the mask is of pixels")
-        return self._image
-
     def mask(self, size: tuple[int, int]) -> Mask:
         """The mask that the caller gives, or a part of it."""
-        if self.request.padding is not None:
+        if self.request.padding_mask_crop is not None:
             return named("mask", BinarizeMask(self._cut_out().part.mask))
-        mask: Mask = self.given("mask_image", Mask, mask_of(cast(Any, self.request.mask), size))
+        mask: Mask = self.given(
+            "mask_image", Mask, mask_of(cast(Any, self.request.mask_image), size)
+        )
         return mask
 
     def _cut_out(self) -> _CutOut:
@@ -354,18 +311,31 @@ class Builder(Denoising):
         if self._cut is None:
             request = self.request
             image = self.given("image", Image, whole_picture(cast(Any, request.image)))
-            mask = self.given("mask_image", Mask, whole_mask(cast(Any, request.mask)))
+            mask = self.given("mask_image", Mask, whole_mask(cast(Any, request.mask_image)))
             height, width = self.picture_size()
-            padding = self.given("padding_mask_crop", int, request.padding)
+            padding = self.given("padding_mask_crop", int, request.padding_mask_crop)
             options: dict[str, Any] = {}
-            if is_stretched_by_nearest(cast(Any, request.mask)):
+            if is_stretched_by_nearest(cast(Any, request.mask_image)):
                 options["mask_method"] = "nearest"
             part = CropAroundMask(image, mask, width, height, padding, **options)
             self._cut = _CutOut(image, mask, named("part", part))
         return self._cut
 
-    def blanked(self, image: Image, mask: Mask, rng: int | Rng) -> tuple[Latents, Rng]:
-        """The latents of the picture without what is masked, and what to draw from next."""
+    def blanked(self, size: tuple[int, int], mask: Mask, rng: Rng) -> tuple[Latents | None, Rng]:
+        """The latents of the picture without what is masked, and what to draw from next.
+
+        They are None where the caller gives the picture as latents: the mask is of pixels.
+
+        Raises:
+            ValueError: The caller's own are no latents of this model.
+        """
+        own = self.request.masked_image_latents
+        if own is not None:
+            check_latents("masked_image_latents", own, self._channels)
+            return self.given("masked_image_latents", Latents, self.placed(own)), rng
+        if self._is_latents:
+            return None, rng
+        image = self._image if self._image is not None else self.image(size)[0]
         kept = named("kept", self._vae_encode(MaskImage(image, mask), rng))
         return kept.latents, kept.rng
 
@@ -375,8 +345,8 @@ class Builder(Denoising):
 
     def depth_channels(self, latents: Latents) -> Latents:
         """What a depth UNet takes beside its sample."""
-        if self.request.depth is not None:
-            depth = self.request.depth.float()
+        if self.request.depth_map is not None:
+            depth = self.request.depth_map.float()
             rows = depth[None] if depth.ndim == 2 else depth
             given = self.given("depth_map", DepthMap, DepthMap(rows[:, None]))
             return DepthChannels(given, latents)
@@ -407,16 +377,3 @@ class Builder(Denoising):
             return image
         cut = self._cut
         return named("pasted", PasteArea(cut.whole, image, cut.mask, cut.part.area))
-
-
-def _framing(sizes: Sizes) -> dict[str, Any]:
-    """Arguments of TextEncode for what SDXL is told, where it is not the default."""
-    options: dict[str, Any] = {}
-    for name, size in (("original", sizes.original), ("target", sizes.target)):
-        if size is not None:
-            options |= {f"{name}_height": size[0], f"{name}_width": size[1]}
-    if sizes.crop != (0, 0):
-        options |= {"crop_top": sizes.crop[0], "crop_left": sizes.crop[1]}
-    if sizes.aesthetic_score != Sizes().aesthetic_score:
-        options["aesthetic_score"] = sizes.aesthetic_score
-    return options

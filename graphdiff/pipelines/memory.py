@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from graphdiff.checkpoints.devices import resolve_device, resolve_dtype
 from graphdiff.graph.node import Settings
@@ -12,7 +14,11 @@ from graphdiff.pipelines.setup import Setup
 if TYPE_CHECKING:
     import torch
 
+    from graphdiff.checkpoints.handles import Dtype
     from graphdiff.engine.session import Session
+
+# Of the largest layer: one that runs, one that comes, what stays beside them, and for two encoders.
+_LAYERS_AT_A_TIME: Final = 4
 
 
 class Thrifty:
@@ -20,7 +26,7 @@ class Thrifty:
 
     _setup: Setup
     _session: Session
-    _offloads: bool = False
+    _offloads: Literal["models", "layers"] | None = None
 
     def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
         """Taken for diffusers' sake: attention never holds all of its scores at a time.
@@ -75,6 +81,32 @@ class Thrifty:
             RuntimeError: There is no accelerator.
             ValueError: Another one than the first is asked for.
         """
+        self._offload("models", gpu_id, device)
+
+    def enable_sequential_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """Compute on an accelerator, and keep there only some layers of a model at a time.
+
+        Weights come as they are needed, which takes the least memory and the most time. It holds
+        for the calls of this pipeline.
+
+        Args:
+            gpu_id: Which one of several; the first, since one is used.
+            device: Which kind; the one that there is where None.
+
+        Raises:
+            RuntimeError: There is no accelerator.
+            ValueError: Another one than the first is asked for.
+        """
+        self._offload("layers", gpu_id, device)
+
+    def _offload(
+        self,
+        what: Literal["models", "layers"],
+        gpu_id: int | None,
+        device: torch.device | str | None,
+    ) -> None:
         name = str(device or "auto")
         found = resolve_device(device_kind(f"{name}:{gpu_id}" if gpu_id else name))
         if found == "cpu":
@@ -83,14 +115,28 @@ class Thrifty:
                 "files, which take no memory of their own until they are read"
             )
         self._session.settings = replace(self._session.settings, device=found)
-        self._offloads = True
+        self._offloads = what
 
-    def _make_room(self) -> None:
-        """Before a run, say how many bytes of weights it needs on the device at a time."""
-        if self._offloads:
-            from graphdiff.checkpoints.pool import pool
+    @contextmanager
+    def _room(self) -> Generator[None]:
+        """While a run lasts, see to it that weights take no more of the device than was said."""
+        if self._offloads is None:
+            yield
+            return
+        from graphdiff.checkpoints.pool import pool
 
-            pool().needed = working_set(self._setup, self._session.settings)
+        shared = pool()
+        if self._offloads == "models":
+            shared.needed = working_set(self._setup, self._session.settings)
+            yield
+            return
+        before = shared.budget
+        least = layers_budget(self._setup, self._session.settings)
+        shared.budget = least if before is None else min(before, least)
+        try:
+            yield
+        finally:
+            shared.budget = before
 
 
 def device_kind(device: str) -> str:
@@ -116,19 +162,54 @@ def working_set(setup: Setup, settings: Settings) -> int:
         settings: What it computes in, and whether it compiles.
     """
     from graphdiff.checkpoints.build import size_of
+
+    precision = _precision(settings)
+    sizes = [
+        sum(size_of(each.weights, each.config, precision) for each in step)
+        for step in _steps(setup)
+    ]
+    # What LoRAs change, and what is compiled, is there twice while it is made.
+    return max(sizes) * (2 if setup.adapters or getattr(settings, "compile", False) else 1)
+
+
+def layers_budget(setup: Setup, settings: Settings) -> int:
+    """The bytes of weights within which a pipeline can run, layer by layer.
+
+    Text encoders share them, layers come while others run, and models that look at pictures are
+    not divided.
+
+    Args:
+        setup: The pipeline.
+        settings: What it computes in.
+    """
+    from graphdiff.checkpoints.build import size_in, size_of
+    from graphdiff.checkpoints.sources import shapes_of
+
+    precision = _precision(settings)
+    layers = [
+        size_in(precision, shape)
+        for step in _steps(setup)
+        for each in step
+        for shape in shapes_of(each.weights, each.config).values()
+    ]
+    own = setup.checkpoint
+    seers = [own.depth_estimator, own.safety_checker if setup.is_checked else None]
+    wholes = [size_of(each.weights, each.config, precision) for each in seers if each is not None]
+    return max(_LAYERS_AT_A_TIME * max(layers), *wholes, 0)
+
+
+def _steps(setup: Setup) -> list[list[Any]]:
+    """The models that work together: handles, without those that look at pictures."""
     from graphdiff.checkpoints.open import open_controlnet, open_unet, open_vae
 
-    precision = resolve_dtype(settings.dtype, resolve_device(settings.device))
     form: dict[str, Any] = {"dtype": "float32", "device": "cpu"}
     parts, own = setup.replaced, setup.checkpoint
     unet = open_unet(parts["unet"], **form) if "unet" in parts else own.unet
     vae = open_vae(parts["vae"], **form) if "vae" in parts else own.vae
     nets = [open_controlnet(folder, **form) for folder in setup.controlnets]
     encoders = own.text_encoder.encoders if own.text_encoder else ()
-    steps: list[list[Any]] = [[unet, *nets], [vae], [*encoders]]
-    sizes = [
-        sum(size_of(each.weights, each.config, precision) for each in step if each is not None)
-        for step in steps
-    ]
-    # What LoRAs change, and what is compiled, is there twice while it is made.
-    return max(sizes) * (2 if setup.adapters or getattr(settings, "compile", False) else 1)
+    return [[unet, *nets], [] if vae is None else [vae], [*encoders]]
+
+
+def _precision(settings: Settings) -> Dtype:
+    return resolve_dtype(settings.dtype, resolve_device(settings.device))

@@ -165,6 +165,7 @@ def _tensor(pictures: Sequence[Any], channels: int) -> torch.Tensor:
         else:
             raise ValueError(
                 f"a picture must be PIL's, an array or a tensor, not {type(picture).__name__}"
+                + ("; a file is opened with PIL.Image.open" if isinstance(picture, str) else "")
             )
         if channels == 1 and (tensor.ndim == 2 or tensor.shape[-3] != 1):
             tensor = tensor.unsqueeze(-3)

@@ -1,10 +1,12 @@
-"""What a call of a pipeline asks for, checked, whatever task it is."""
+"""What a call of a pipeline asks for, whatever task it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphdiff_nodes.values import Framing
 
 from graphdiff.engine.events import Event
 from graphdiff.pipelines.pictures import OutputType, check_output_type
@@ -14,19 +16,11 @@ if TYPE_CHECKING:
 
     from graphdiff.pipelines.pictures import Pictures
 
+Generator: TypeAlias = "torch.Generator | Sequence[torch.Generator]"
 Text: TypeAlias = "str | Sequence[str] | None"
 Callback: TypeAlias = Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any]]
+OnEvent: TypeAlias = Callable[[Event], None]
 Size: TypeAlias = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What SDXL is told of the picture; sizes are (height, width), None is the picture's own."""
-
-    original: Size | None = None
-    crop: Size = (0, 0)
-    target: Size | None = None
-    aesthetic_score: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,84 +36,107 @@ class Steering:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One call.
+    """One call; its fields are the arguments of the pipelines, by the names that these have.
 
     Args:
         prompt: What to draw; a list is as many pictures.
         prompt_2: The same for SDXL's second encoder.
+        image: The picture to start from, or the one that steers; with several ControlNets one for
+            each.
+        mask_image: Where it is painted anew.
+        masked_image_latents: The latents of the picture without what is painted anew.
+        depth_map: Its depth.
+        height: Height of the pictures in pixels.
+        width: Their width.
+        padding_mask_crop: How many pixels around the mask are cut out with it, to paint that part
+            alone; None for the whole picture.
+        strength: How much of a given picture changes, 0 to 1.
+        num_inference_steps: How many steps.
+        timesteps: Timesteps to visit instead.
+        sigmas: Noise levels to visit instead.
+        denoising_start: The share of the noise that another model has taken away already.
+        denoising_end: The share of the noise after which another model goes on.
+        guidance_scale: How closely to follow the prompt.
         negative_prompt: What to stay away from.
         negative_prompt_2: The same for SDXL's second encoder.
+        num_images_per_prompt: How many pictures of each prompt.
+        batch_size: How many pictures, for models without text.
+        eta: How much noise a step of DDIM draws anew.
+        generator: What to draw from.
+        latents: The noise itself.
         prompt_embeds: The prompt encoded, (batch, tokens, width), instead.
         negative_prompt_embeds: The negative prompt encoded.
         pooled_prompt_embeds: The prompt's pooled vectors, (batch, width), for SDXL.
         negative_pooled_prompt_embeds: Those of the negative prompt.
-        images_per_prompt: How many pictures of each prompt.
-        steps: How many steps.
-        timesteps: Timesteps to visit instead.
-        sigmas: Noise levels to visit instead.
-        strength: How much of a given picture changes, 0 to 1.
-        start: The share of the noise that another model has taken away already.
-        end: The share of the noise after which another model goes on.
-        guidance: The guidance scale.
-        rescale: How much of the contrast that guidance adds is taken back.
-        eta: How much noise a step of DDIM draws anew.
-        clip_skip: How many of the text encoder's last layers to leave out.
-        lora_scale: How strongly LoRAs are applied in this call.
-        generator: What to draw from.
-        latents: The noise itself.
-        image: The picture to start from.
-        mask: Where it is painted anew.
-        padding: How many pixels around the mask are cut out with it, to paint that part alone;
-            None for the whole picture.
-        depth: Its depth.
-        size: Height and width of the pictures.
-        sizes: What SDXL is told.
-        negative_sizes: What SDXL is told with the negative prompt.
-        steering: How ControlNets steer.
-        batch: How many pictures, for models without text.
-        output_type: In which form they are given.
+        output_type: In which form pictures are given.
         return_dict: Whether with names, or as a tuple.
-        callback: Called after each step.
-        shown: Which tensors it is shown.
+        cross_attention_kwargs: `scale` says how strongly LoRAs are applied in this call.
+        guidance_rescale: How much of the contrast that guidance adds is taken back.
+        controlnet_conditioning_scale: How strongly a ControlNet steers.
+        guess_mode: Whether it does without the prompt's help.
+        control_guidance_start: From which share of the steps on it steers.
+        control_guidance_end: Up to which share of the steps it steers.
+        original_size: Height and width that SDXL is told the picture comes from.
+        crops_coords_top_left: How much it is told to be cut off.
+        target_size: Height and width that it is told to have.
+        negative_original_size: The same with the negative prompt.
+        negative_crops_coords_top_left: The same with the negative prompt.
+        negative_target_size: The same with the negative prompt.
+        aesthetic_score: How beautiful SDXL's refiner is told that it is.
+        negative_aesthetic_score: The same with the negative prompt.
+        clip_skip: How many of the text encoders' last layers to leave out.
+        callback_on_step_end: Called after each step.
+        callback_on_step_end_tensor_inputs: Which tensors it is shown.
         on_event: Told what the engine does.
     """
 
     prompt: Text = None
     prompt_2: Text = None
+    image: Pictures | None = None
+    mask_image: Pictures | None = None
+    masked_image_latents: torch.Tensor | None = None
+    depth_map: torch.Tensor | None = None
+    height: int | None = None
+    width: int | None = None
+    padding_mask_crop: int | None = None
+    strength: float | None = None
+    num_inference_steps: int | None = 50
+    timesteps: Sequence[float] | None = None
+    sigmas: Sequence[float] | None = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
+    guidance_scale: float = 7.5
     negative_prompt: Text = None
     negative_prompt_2: Text = None
+    num_images_per_prompt: int = 1
+    batch_size: int = 1
+    eta: float = 0.0
+    generator: Generator | None = None
+    latents: torch.Tensor | None = None
     prompt_embeds: torch.Tensor | None = None
     negative_prompt_embeds: torch.Tensor | None = None
     pooled_prompt_embeds: torch.Tensor | None = None
     negative_pooled_prompt_embeds: torch.Tensor | None = None
-    images_per_prompt: int = 1
-    steps: int | None = 50
-    timesteps: Sequence[float] | None = None
-    sigmas: Sequence[float] | None = None
-    strength: float | None = None
-    start: float | None = None
-    end: float | None = None
-    guidance: float = 7.5
-    rescale: float = 0.0
-    eta: float = 0.0
-    clip_skip: int | None = None
-    lora_scale: float = 1.0
-    generator: torch.Generator | Sequence[torch.Generator] | None = None
-    latents: torch.Tensor | None = None
-    image: Pictures | None = None
-    mask: Pictures | None = None
-    padding: int | None = None
-    depth: torch.Tensor | None = None
-    size: tuple[int | None, int | None] = (None, None)
-    sizes: Sizes = field(default_factory=Sizes)
-    negative_sizes: Sizes | None = None
-    steering: Steering | None = None
-    batch: int = 1
     output_type: str = "pil"
     return_dict: bool = True
-    callback: Callback | None = None
-    shown: tuple[str, ...] = ("latents",)
-    on_event: Callable[[Event], None] | None = None
+    cross_attention_kwargs: Mapping[str, Any] | None = None
+    guidance_rescale: float = 0.0
+    controlnet_conditioning_scale: float | Sequence[float] = 1.0
+    guess_mode: bool = False
+    control_guidance_start: float | Sequence[float] = 0.0
+    control_guidance_end: float | Sequence[float] = 1.0
+    original_size: Size | None = None
+    crops_coords_top_left: Size = (0, 0)
+    target_size: Size | None = None
+    negative_original_size: Size | None = None
+    negative_crops_coords_top_left: Size = (0, 0)
+    negative_target_size: Size | None = None
+    aesthetic_score: float = 6.0
+    negative_aesthetic_score: float = 6.0
+    clip_skip: int | None = None
+    callback_on_step_end: Callback | None = None
+    callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
+    on_event: OnEvent | None = None
 
     @property
     def form(self) -> OutputType:
@@ -132,84 +149,46 @@ class Request:
         if self.prompt_embeds is not None:
             return len(self.prompt_embeds)
         if self.prompt is None or isinstance(self.prompt, str):
-            return self.batch
+            return self.batch_size
         return len(self.prompt)
 
     @property
     def pictures(self) -> int:
         """How many pictures there will be."""
-        return self.prompts * self.images_per_prompt
+        return self.prompts * self.num_images_per_prompt
 
-    def check_numbers(self) -> None:
-        """Refuse counts and schedules that are none, by the names that callers know them by."""
-        own = self.timesteps is not None, self.sigmas is not None
-        if all(own):
-            raise ValueError("give either timesteps or sigmas, not both")
-        if not any(own) and (self.steps is None or self.steps < 1):
-            raise ValueError(f"num_inference_steps is {self.steps}, but it must be at least 1")
-        if self.images_per_prompt < 1:
-            raise ValueError(
-                f"num_images_per_prompt is {self.images_per_prompt}, but it must be at least 1"
-            )
-        if self.batch < 1:
-            raise ValueError(f"batch_size is {self.batch}, but it must be at least 1")
-        if self.padding is not None and self.padding < 0:
-            raise ValueError(f"padding_mask_crop is {self.padding}, but it must be at least 0")
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Height and width of the pictures, as far as they are asked for."""
+        return self.height, self.width
 
-    def check_size(self, factor: int) -> None:
-        """Refuse sizes that the model cannot make, before anything runs.
+    @property
+    def framing(self) -> Framing:
+        """What SDXL is told with the prompt."""
+        own = self.original_size, self.crops_coords_top_left, self.target_size
+        return Framing(*own, self.aesthetic_score)
 
-        Args:
-            factor: What both sides must be multiples of.
+    @property
+    def negative_framing(self) -> Framing:
+        """What SDXL is told with the negative prompt: its own sizes where both are given."""
+        score = self.negative_aesthetic_score
+        if self.negative_original_size is None or self.negative_target_size is None:
+            return replace(self.framing, aesthetic_score=score)
+        crop = self.negative_crops_coords_top_left
+        return Framing(self.negative_original_size, crop, self.negative_target_size, score)
+
+    @property
+    def lora_scale(self) -> float:
+        """How strongly the call wants LoRAs, from what diffusers hands to attention.
+
+        Raises:
+            ValueError: There is something else in it.
         """
-        for name, side in zip(("height", "width"), self.size, strict=True):
-            if side is not None and (side < factor or side % factor):
-                low = max(side // factor, 1) * factor
-                raise ValueError(
-                    f"{name} is {side} pixels, but this model's pictures are multiples of "
-                    f"{factor}: take {low} or {low + factor}"
-                )
-
-    def check_text(self, *, alike: bool) -> None:
-        """Refuse prompts that do not go together.
-
-        Args:
-            alike: Whether the negative prompt must be of the prompt's type.
-        """
-        if (self.prompt is None) == (self.prompt_embeds is None):
-            given = "both" if self.prompt is not None else "neither"
-            raise ValueError(f"give either prompt or prompt_embeds; {given} were given")
-        for name in ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2"):
-            _check_text(name, getattr(self, name))
-        if self.negative_prompt is not None and self.negative_prompt_embeds is not None:
-            raise ValueError("give either negative_prompt or negative_prompt_embeds, not both")
-        if self.prompt is None or self.negative_prompt is None:
-            return
-        is_text = isinstance(self.prompt, str), isinstance(self.negative_prompt, str)
-        if alike and is_text[0] != is_text[1]:
-            raise TypeError(
-                "negative_prompt must be of prompt's type: a text for a text, a list for a list"
-            )
-        if not is_text[1] and len(self.negative_prompt) != self.prompts:
+        given = dict(self.cross_attention_kwargs or {})
+        scale = given.pop("scale", None)
+        if given:
             raise ValueError(
-                f"there are {self.prompts} prompts and {len(self.negative_prompt)} negative ones: "
-                "give as many"
+                f"cross_attention_kwargs has {', '.join(given)}: only scale, the strength of "
+                "LoRAs, is known"
             )
-
-    def check_strength(self) -> None:
-        """Refuse a strength that is none."""
-        if self.strength is not None and not 0 <= self.strength <= 1:
-            raise ValueError(f"strength is {self.strength}, but it must be from 0 to 1")
-
-
-def _check_text(name: str, text: object) -> None:
-    several = cast("Sequence[object]", text if isinstance(text, list | tuple) else [text])
-    if not several:
-        raise ValueError(f"{name} is an empty list: give one text at least")
-    if text is None:
-        return
-    wrong = next((each for each in several if not isinstance(each, str)), None)
-    if wrong is not None:
-        raise TypeError(
-            f"{name} must be a text or a list of texts, but {type(wrong).__name__} is given"
-        )
+        return 1.0 if scale is None else float(scale)

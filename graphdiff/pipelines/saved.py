@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints import hub
 from graphdiff.checkpoints.errors import CheckpointError
-from graphdiff.checkpoints.handles import Checkpoint
+from graphdiff.checkpoints.handles import Checkpoint, TextEncoder
 from graphdiff.checkpoints.open import (
     locate,
     open_checkpoint,
@@ -85,8 +86,8 @@ def component(setup: Setup, name: str, device: str, dtype: str) -> Any:  # noqa:
 
     None where the pipeline has none.
     """
-    form: dict[str, Any] = {"dtype": dtype, "device": device}
-    plain = _plain_pool()
+    plain = _Plain(is_half=(device, dtype) == ("cpu", "float16"))
+    form: dict[str, Any] = {"dtype": "float32" if plain.is_half else dtype, "device": device}
     if name == "controlnet":
         nets = [plain.module(open_controlnet(folder, **form)) for folder in setup.controlnets]
         return nets[0] if len(nets) == 1 else nets or None
@@ -100,7 +101,7 @@ def component(setup: Setup, name: str, device: str, dtype: str) -> Any:  # noqa:
         **form,
     )
     if name.startswith(("text_encoder", "tokenizer")):
-        return _text_part(setup, checkpoint, name)
+        return _text_part(setup, checkpoint, name, plain)
     if name == "unet":
         unet = (
             open_unet(setup.replaced[name], **form) if name in setup.replaced else checkpoint.unet
@@ -120,7 +121,7 @@ def component(setup: Setup, name: str, device: str, dtype: str) -> Any:  # noqa:
     return None if seer is None else remember(plain.module(seer), Origin(seer.weights, seer.config))
 
 
-def _text_part(setup: Setup, checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401 - any part
+def _text_part(setup: Setup, checkpoint: Checkpoint, name: str, plain: _Plain) -> Any:  # noqa: ANN401 - any part
     encoders = checkpoint.text_encoder
     names = [key for key in ("text_encoder", "text_encoder_2") if _has(checkpoint, key)]
     part = name.replace("tokenizer", "text_encoder")
@@ -132,7 +133,7 @@ def _text_part(setup: Setup, checkpoint: Checkpoint, name: str) -> Any:  # noqa:
     words = [open_textual_inversion(file, token=token) for file, token in setup.words]
     if loras or words:
         encoders = encoders.patched(*loras, *words)
-    loaded = _plain_pool().module(encoders)[place]
+    loaded = plain.module(encoders)[place]
     if name == part:
         return remember(loaded.model)
     added = tuple(token for word in loaded.words for token in word.tokens)
@@ -141,9 +142,29 @@ def _text_part(setup: Setup, checkpoint: Checkpoint, name: str) -> Any:  # noqa:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """Makes models as files have them, to be looked at and saved: those that run are rearranged.
+
+    Args:
+        is_half: Whether they are to be float16 on a CPU, where nothing computes in it.
+    """
+
+    is_half: bool
+
+    def module(self, handle: Any) -> Any:  # noqa: ANN401 - as the pool has it
+        """A model; for a text encoder, its models and tokenizers."""
+        pool: Any = _plain_pool(is_half=self.is_half)
+        made: Any = pool.module(handle)
+        if self.is_half:
+            models = [each.model for each in made] if isinstance(handle, TextEncoder) else [made]
+            for model in models:
+                model.half()
+        return made
+
+
 @cache
-def _plain_pool() -> WeightsPool:
-    """Models as files have them, to be looked at and saved; those that run may be rearranged."""
+def _plain_pool(*, is_half: bool) -> WeightsPool:
     from graphdiff.checkpoints.pool import WeightsPool
 
     return WeightsPool()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from graphdiff.checkpoints.handles import Checkpoint
+from graphdiff.checkpoints.handles import Checkpoint, PredictionType
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Adapter:
     Args:
         name: What it is called.
         file: Where it lies.
+        parts: The models that it changes, by their names in a checkpoint's folder.
         scale: How strongly it changes the UNet.
         text_scale: How strongly it changes the text encoders; as the UNet where None.
         is_active: Whether it is applied.
@@ -26,6 +27,7 @@ class Adapter:
 
     name: str
     file: str
+    parts: tuple[str, ...]
     scale: float = 1.0
     text_scale: float | None = None
     is_active: bool = True
@@ -54,7 +56,7 @@ class Adapter:
     def baked(self) -> Adapter:
         """What remains of it when LoRAs are taken out: what is fused."""
         unet, text = replace(self, is_active=False).scales(0.0)
-        return Adapter("", self.file, unet, text, is_strict=self.is_strict, fused=(1.0, 1.0))
+        return replace(self, name="", scale=unet, text_scale=text, is_active=True, fused=(1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ class Setup:
     is_checked: bool = True
     slices: bool = False
     tiles: bool = False
+
+    @property
+    def prediction_type(self) -> PredictionType:
+        """What the UNet predicts: the checkpoint says so, or another scheduler for it.
+
+        A single file's is known by its content alone, where it is no folder of its own.
+        """
+        stated = self.scheduler[1].get("prediction_type") if self.scheduler else None
+        is_apart = "unet" in self.replaced or not self.checkpoint.name.endswith(".safetensors")
+        own = self.checkpoint.unet.prediction_type
+        return cast("PredictionType", stated) if stated and is_apart else own
 
     def loras(self, of_call: float = 1.0) -> list[tuple[Adapter, float, float]]:
         """The LoRAs that change something, and how strongly, for the UNet and the encoders."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from graphdiff.checkpoints.handles import Family
-from graphdiff.engine.events import Event
-from graphdiff.pipelines.adapters import lora_scale
-from graphdiff.pipelines.base import DiffusionPipeline, placed
 from graphdiff.pipelines.callback import Step
-from graphdiff.pipelines.outputs import StableDiffusionPipelineOutput
-from graphdiff.pipelines.request import Callback, Request
+from graphdiff.pipelines.calls import call
+from graphdiff.pipelines.prompted import Prompted
+from graphdiff.pipelines.request import Callback, Generator, OnEvent, Request, Text
 from graphdiff.pipelines.tasks import (
     build_depth_to_image,
     build_image_to_image,
     build_inpainting,
+    build_steered,
     build_text_to_image,
-    steering,
 )
 
 if TYPE_CHECKING:
@@ -26,58 +23,8 @@ if TYPE_CHECKING:
     from graphdiff.pipelines.graphs import Builder
     from graphdiff.pipelines.pictures import Pictures
 
-    Generator = torch.Generator | Sequence[torch.Generator]
-OnEvent = Callable[[Event], None]
 
-
-class _StableDiffusion(DiffusionPipeline):
-    output_class: ClassVar[Any] = StableDiffusionPipelineOutput
-    families: ClassVar[tuple[Family, ...]] = ("sd1", "sd2")
-
-    def encode_prompt(
-        self,
-        prompt: str | Sequence[str] | None = None,
-        device: torch.device | str | None = None,
-        num_images_per_prompt: int = 1,
-        do_classifier_free_guidance: bool = True,
-        negative_prompt: str | Sequence[str] | None = None,
-        prompt_embeds: torch.Tensor | None = None,
-        negative_prompt_embeds: torch.Tensor | None = None,
-        lora_scale: float | None = None,
-        clip_skip: int | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Encode prompts, to be changed or kept and given to a call.
-
-        Args:
-            prompt: What to draw.
-            device: Where the vectors are to be; where the pipeline computes where None.
-            num_images_per_prompt: How many rows each prompt becomes.
-            do_classifier_free_guidance: Whether the negative prompt is encoded, too.
-            negative_prompt: What to stay away from.
-            prompt_embeds: The prompt encoded already.
-            negative_prompt_embeds: The negative prompt encoded already.
-            lora_scale: How strongly LoRAs are applied.
-            clip_skip: How many of the text encoder's last layers to leave out.
-
-        Returns:
-            The prompt's vectors, (pictures, tokens, width), and the negative prompt's; None for
-            the latter without guidance.
-        """
-        request = Request(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            images_per_prompt=num_images_per_prompt,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            lora_scale=1.0 if lora_scale is None else lora_scale,
-            clip_skip=clip_skip,
-        )
-        rows = self._encode(request, is_guided=do_classifier_free_guidance)
-        (positive, _), (negative, _) = placed(rows, device)
-        return positive, negative
-
-
-class StableDiffusionPipeline(_StableDiffusion):
+class StableDiffusionPipeline(Prompted):
     """A picture from a prompt."""
 
     def _example(self) -> Request:
@@ -86,16 +33,17 @@ class StableDiffusionPipeline(_StableDiffusion):
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_text_to_image(builder, callback)
 
+    @call
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Text = None,
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int = 50,
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
         guidance_scale: float = 7.5,
-        negative_prompt: str | Sequence[str] | None = None,
+        negative_prompt: Text = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
@@ -140,49 +88,25 @@ class StableDiffusionPipeline(_StableDiffusion):
                 negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                size=(height, width),
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                rescale=guidance_rescale,
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionImg2ImgPipeline(_StableDiffusion):
+class StableDiffusionImg2ImgPipeline(Prompted):
     """A picture changed by a prompt."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_image_to_image(builder, callback)
 
+    @call
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Text = None,
         image: Pictures | None = None,
         strength: float = 0.8,
         num_inference_steps: int = 50,
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
         guidance_scale: float = 7.5,
-        negative_prompt: str | Sequence[str] | None = None,
+        negative_prompt: Text = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
@@ -225,43 +149,21 @@ class StableDiffusionImg2ImgPipeline(_StableDiffusion):
                 negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                image=image,
-                strength=strength,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionInpaintPipeline(_StableDiffusion):
+class StableDiffusionInpaintPipeline(Prompted):
     """A part of a picture painted anew."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_inpainting(builder, callback)
 
+    @call
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Text = None,
         image: Pictures | None = None,
         mask_image: Pictures | None = None,
+        masked_image_latents: torch.Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
         padding_mask_crop: int | None = None,
@@ -270,7 +172,7 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
         guidance_scale: float = 7.5,
-        negative_prompt: str | Sequence[str] | None = None,
+        negative_prompt: Text = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
@@ -294,6 +196,8 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
             prompt: What the whole picture shows then.
             image: The picture.
             mask_image: White where it is painted anew, black where it is kept.
+            masked_image_latents: The latents of the picture without what is painted anew; they
+                are made of the two where None.
             height: Height in pixels, to which the picture is brought.
             width: Width in pixels.
             padding_mask_crop: How many pixels around the mask are cut out with it: only that part
@@ -319,51 +223,24 @@ class StableDiffusionInpaintPipeline(_StableDiffusion):
                 negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                image=image,
-                mask=mask_image,
-                padding=padding_mask_crop,
-                size=(height, width),
-                strength=strength,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionDepth2ImgPipeline(_StableDiffusion):
+class StableDiffusionDepth2ImgPipeline(Prompted):
     """A picture changed by a prompt that keeps its depth."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_depth_to_image(builder, callback)
 
+    @call
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Text = None,
         image: Pictures | None = None,
         depth_map: torch.Tensor | None = None,
         strength: float = 0.8,
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
-        negative_prompt: str | Sequence[str] | None = None,
+        negative_prompt: Text = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
@@ -404,40 +281,18 @@ class StableDiffusionDepth2ImgPipeline(_StableDiffusion):
                 negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                image=image,
-                depth=depth_map,
-                strength=strength,
-                steps=num_inference_steps,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionControlNetPipeline(_StableDiffusion):
+class StableDiffusionControlNetPipeline(Prompted):
     """A picture from a prompt, steered by other pictures."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
-        build_text_to_image(builder, callback)
+        build_steered(builder, callback)
 
+    @call
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: Text = None,
         image: Pictures | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -445,7 +300,7 @@ class StableDiffusionControlNetPipeline(_StableDiffusion):
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
         guidance_scale: float = 7.5,
-        negative_prompt: str | Sequence[str] | None = None,
+        negative_prompt: Text = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
@@ -498,37 +353,3 @@ class StableDiffusionControlNetPipeline(_StableDiffusion):
                 negative_prompt_embeds.
             on_event: Told what the engine does.
         """
-        steers, size = steering(
-            self._setup,
-            image,
-            (height, width),
-            controlnet_conditioning_scale,
-            control_guidance_start,
-            control_guidance_end,
-            guess_mode=guess_mode,
-        )
-        return self._run(
-            Request(
-                prompt=prompt,
-                steering=steers,
-                size=size,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                on_event=on_event,
-            )
-        )

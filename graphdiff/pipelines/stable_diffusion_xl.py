@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from graphdiff.checkpoints.handles import Family
-from graphdiff.engine.events import Event
-from graphdiff.pipelines.adapters import lora_scale
-from graphdiff.pipelines.base import DiffusionPipeline, placed
 from graphdiff.pipelines.callback import Step
-from graphdiff.pipelines.request import Callback, Request, Size, Sizes, Text
+from graphdiff.pipelines.calls import call
+from graphdiff.pipelines.prompted import PromptedXL
+from graphdiff.pipelines.request import Callback, Generator, OnEvent, Request, Size, Text
 from graphdiff.pipelines.tasks import (
     build_image_to_image,
     build_inpainting,
+    build_steered,
     build_text_to_image,
-    steering,
 )
 
 if TYPE_CHECKING:
@@ -24,77 +22,17 @@ if TYPE_CHECKING:
     from graphdiff.pipelines.graphs import Builder
     from graphdiff.pipelines.pictures import Pictures
 
-    Generator = torch.Generator | Sequence[torch.Generator]
-OnEvent = Callable[[Event], None]
 
-
-class _StableDiffusionXL(DiffusionPipeline):
-    families: ClassVar[tuple[Family, ...]] = ("sdxl", "sdxl-refiner")
-
-    def encode_prompt(
-        self,
-        prompt: Text = None,
-        prompt_2: Text = None,
-        device: torch.device | str | None = None,
-        num_images_per_prompt: int = 1,
-        do_classifier_free_guidance: bool = True,
-        negative_prompt: Text = None,
-        negative_prompt_2: Text = None,
-        prompt_embeds: torch.Tensor | None = None,
-        negative_prompt_embeds: torch.Tensor | None = None,
-        pooled_prompt_embeds: torch.Tensor | None = None,
-        negative_pooled_prompt_embeds: torch.Tensor | None = None,
-        lora_scale: float | None = None,
-        clip_skip: int | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
-        """Encode prompts, to be changed or kept and given to a call.
-
-        Args:
-            prompt: What to draw.
-            prompt_2: The same for the second text encoder; `prompt` where None.
-            device: Where the vectors are to be; where the pipeline computes where None.
-            num_images_per_prompt: How many rows each prompt becomes.
-            do_classifier_free_guidance: Whether the negative prompt is encoded, too.
-            negative_prompt: What to stay away from.
-            negative_prompt_2: The same for the second text encoder.
-            prompt_embeds: The prompt encoded already.
-            negative_prompt_embeds: The negative prompt encoded already.
-            pooled_prompt_embeds: Its pooled vectors.
-            negative_pooled_prompt_embeds: Those of the negative prompt.
-            lora_scale: How strongly LoRAs are applied.
-            clip_skip: How many of the text encoders' last layers to leave out.
-
-        Returns:
-            The prompt's vectors, (pictures, tokens, width), the negative prompt's, and the pooled
-            vectors, (pictures, width), of both; None for the negative ones without guidance.
-        """
-        request = Request(
-            prompt=prompt,
-            prompt_2=prompt_2,
-            negative_prompt=negative_prompt,
-            negative_prompt_2=negative_prompt_2,
-            images_per_prompt=num_images_per_prompt,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            pooled_prompt_embeds=pooled_prompt_embeds,
-            negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-            lora_scale=1.0 if lora_scale is None else lora_scale,
-            clip_skip=clip_skip,
-        )
-        rows = self._encode(request, is_guided=do_classifier_free_guidance)
-        (positive, pooled), (negative, negative_pooled) = placed(rows, device)
-        return positive, negative, pooled, negative_pooled
-
-
-class StableDiffusionXLPipeline(_StableDiffusionXL):
+class StableDiffusionXLPipeline(PromptedXL):
     """A picture from a prompt by SDXL. Podell et al. 2023, arXiv:2307.01952."""
 
     def _example(self) -> Request:
-        return Request(prompt="", guidance=5.0)
+        return Request(prompt="", guidance_scale=5.0)
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_text_to_image(builder, callback)
 
+    @call
     def __call__(
         self,
         prompt: Text = None,
@@ -171,49 +109,15 @@ class StableDiffusionXLPipeline(_StableDiffusionXL):
                 negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                prompt_2=prompt_2,
-                size=(height, width),
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                end=denoising_end,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                negative_prompt_2=negative_prompt_2,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                pooled_prompt_embeds=pooled_prompt_embeds,
-                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                rescale=guidance_rescale,
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                sizes=Sizes(original_size, crops_coords_top_left, target_size),
-                negative_sizes=_negative_sizes(
-                    (original_size, crops_coords_top_left, target_size),
-                    (negative_original_size, negative_crops_coords_top_left, negative_target_size),
-                ),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
+class StableDiffusionXLImg2ImgPipeline(PromptedXL):
     """A picture changed by a prompt, by SDXL or its refiner."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_image_to_image(builder, callback)
 
+    @call
     def __call__(
         self,
         prompt: Text = None,
@@ -231,6 +135,7 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generator | None = None,
+        latents: torch.Tensor | None = None,
         prompt_embeds: torch.Tensor | None = None,
         negative_prompt_embeds: torch.Tensor | None = None,
         pooled_prompt_embeds: torch.Tensor | None = None,
@@ -272,6 +177,7 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
             num_images_per_prompt: How many pictures of each prompt.
             eta: How much noise a step of DDIM draws anew.
             generator: What to draw from: one for all, or one for each picture.
+            latents: Latents to start from instead of those of `image`, noised as far.
             prompt_embeds: The prompt encoded, (batch, tokens, width), instead of `prompt`.
             negative_prompt_embeds: The negative prompt encoded.
             pooled_prompt_embeds: The prompt's pooled vectors, (batch, width).
@@ -295,57 +201,22 @@ class StableDiffusionXLImg2ImgPipeline(_StableDiffusionXL):
                 negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                prompt_2=prompt_2,
-                image=image,
-                strength=strength,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                start=denoising_start,
-                end=denoising_end,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                negative_prompt_2=negative_prompt_2,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                pooled_prompt_embeds=pooled_prompt_embeds,
-                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                rescale=guidance_rescale,
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                sizes=Sizes(original_size, crops_coords_top_left, target_size, aesthetic_score),
-                negative_sizes=_negative_sizes(
-                    (original_size, crops_coords_top_left, target_size),
-                    (negative_original_size, negative_crops_coords_top_left, negative_target_size),
-                    negative_aesthetic_score,
-                ),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
+class StableDiffusionXLInpaintPipeline(PromptedXL):
     """A part of a picture painted anew by SDXL."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         build_inpainting(builder, callback)
 
+    @call
     def __call__(
         self,
         prompt: Text = None,
         prompt_2: Text = None,
         image: Pictures | None = None,
         mask_image: Pictures | None = None,
+        masked_image_latents: torch.Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
         padding_mask_crop: int | None = None,
@@ -353,6 +224,8 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
         num_inference_steps: int = 50,
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
+        denoising_start: float | None = None,
+        denoising_end: float | None = None,
         guidance_scale: float = 7.5,
         negative_prompt: Text = None,
         negative_prompt_2: Text = None,
@@ -389,6 +262,8 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
             prompt_2: The same for the second text encoder; `prompt` where None.
             image: The picture to start from: PIL, array or tensor, or latents.
             mask_image: White where it is painted anew, black where it is kept.
+            masked_image_latents: The latents of the picture without what is painted anew; they
+                are made of the two where None.
             height: Height in pixels; the checkpoint's own where None.
             width: Width in pixels; the checkpoint's own where None.
             padding_mask_crop: How many pixels around the mask are cut out with it: only that part
@@ -397,6 +272,10 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
             num_inference_steps: How many denoising steps a whole run has.
             timesteps: Timesteps to visit instead, from high to low.
             sigmas: Noise levels to visit instead, from high to low.
+            denoising_start: The share of the noise that another model has taken away; `image`
+                is then its latents, and `strength` has no say.
+            denoising_end: The share of the noise after which another model goes on; what is kept
+                is noised as far as the rest then.
             guidance_scale: How closely to follow the prompt; 1 is no guidance.
             negative_prompt: What to stay away from.
             negative_prompt_2: The same for the second text encoder.
@@ -427,53 +306,15 @@ class StableDiffusionXLInpaintPipeline(_StableDiffusionXL):
                 negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                prompt=prompt,
-                prompt_2=prompt_2,
-                image=image,
-                mask=mask_image,
-                padding=padding_mask_crop,
-                size=(height, width),
-                strength=strength,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                negative_prompt_2=negative_prompt_2,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                pooled_prompt_embeds=pooled_prompt_embeds,
-                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                rescale=guidance_rescale,
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                sizes=Sizes(original_size, crops_coords_top_left, target_size, aesthetic_score),
-                negative_sizes=_negative_sizes(
-                    (original_size, crops_coords_top_left, target_size),
-                    (negative_original_size, negative_crops_coords_top_left, negative_target_size),
-                    negative_aesthetic_score,
-                ),
-                on_event=on_event,
-            )
-        )
 
 
-class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
+class StableDiffusionXLControlNetPipeline(PromptedXL):
     """A picture from a prompt by SDXL, steered by other pictures."""
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
-        build_text_to_image(builder, callback)
+        build_steered(builder, callback)
 
+    @call
     def __call__(
         self,
         prompt: Text = None,
@@ -558,57 +399,3 @@ class StableDiffusionXLControlNetPipeline(_StableDiffusionXL):
                 negative_prompt_embeds, add_text_embeds, add_time_ids.
             on_event: Told what the engine does.
         """
-        steers, size = steering(
-            self._setup,
-            image,
-            (height, width),
-            controlnet_conditioning_scale,
-            control_guidance_start,
-            control_guidance_end,
-            guess_mode=guess_mode,
-        )
-        return self._run(
-            Request(
-                prompt=prompt,
-                prompt_2=prompt_2,
-                steering=steers,
-                size=size,
-                steps=num_inference_steps,
-                timesteps=timesteps,
-                sigmas=sigmas,
-                end=denoising_end,
-                guidance=guidance_scale,
-                negative_prompt=negative_prompt,
-                negative_prompt_2=negative_prompt_2,
-                images_per_prompt=num_images_per_prompt,
-                eta=eta,
-                generator=generator,
-                latents=latents,
-                prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds,
-                pooled_prompt_embeds=pooled_prompt_embeds,
-                negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
-                output_type=output_type,
-                return_dict=return_dict,
-                lora_scale=lora_scale(cross_attention_kwargs),
-                clip_skip=clip_skip,
-                callback=callback_on_step_end,
-                shown=tuple(callback_on_step_end_tensor_inputs),
-                sizes=Sizes(original_size, crops_coords_top_left, target_size),
-                negative_sizes=_negative_sizes(
-                    (original_size, crops_coords_top_left, target_size),
-                    (negative_original_size, negative_crops_coords_top_left, negative_target_size),
-                ),
-                on_event=on_event,
-            )
-        )
-
-
-def _negative_sizes(
-    positive: tuple[Size | None, Size, Size | None],
-    negative: tuple[Size | None, Size, Size | None],
-    aesthetic_score: float = 6.0,
-) -> Sizes:
-    """What SDXL is told with the negative prompt: its own sizes where both are given."""
-    chosen = negative if negative[0] is not None and negative[2] is not None else positive
-    return Sizes(*chosen, aesthetic_score)

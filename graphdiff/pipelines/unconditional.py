@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphdiff.checkpoints.handles import Family
-from graphdiff.engine.events import Event
 from graphdiff.pipelines.base import DiffusionPipeline
 from graphdiff.pipelines.callback import Step
+from graphdiff.pipelines.calls import call
 from graphdiff.pipelines.graphs import Builder
-from graphdiff.pipelines.request import Callback, Request
+from graphdiff.pipelines.request import Callback, Generator, OnEvent, Request
 from graphdiff.pipelines.setup import Setup
 
 if TYPE_CHECKING:
-    import torch
-
     from graphdiff.engine.session import Cache
 
 
@@ -23,7 +20,7 @@ class _Unconditional(DiffusionPipeline):
     families: ClassVar[tuple[Family, ...]] = ("unconditional",)
 
     def _example(self) -> Request:
-        return Request(steps=50)
+        return Request()
 
     def _build(self, builder: Builder, callback: Step | None) -> None:
         schedule = builder.schedule()
@@ -37,16 +34,17 @@ class _Unconditional(DiffusionPipeline):
 class DDPMPipeline(_Unconditional):
     """Pictures from noise by DDPM. Ho et al. 2020, arXiv:2006.11239."""
 
+    @call
     def __call__(
         self,
         batch_size: int = 1,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        generator: Generator | None = None,
         num_inference_steps: int = 1000,
         output_type: str = "pil",
         return_dict: bool = True,
         *,
         callback_on_step_end: Callback | None = None,
-        on_event: Callable[[Event], None] | None = None,
+        on_event: OnEvent | None = None,
     ) -> Any:  # noqa: ANN401 - an output, or a tuple
         """Make pictures.
 
@@ -59,17 +57,6 @@ class DDPMPipeline(_Unconditional):
             callback_on_step_end: Called after each step.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                batch=batch_size,
-                generator=generator,
-                steps=num_inference_steps,
-                output_type=output_type,
-                return_dict=return_dict,
-                callback=callback_on_step_end,
-                on_event=on_event,
-            )
-        )
 
 
 class DDIMPipeline(_Unconditional):
@@ -82,17 +69,18 @@ class DDIMPipeline(_Unconditional):
 
             self.scheduler = DDIMScheduler.from_config(dict(self._setup.checkpoint.scheduler))
 
+    @call
     def __call__(
         self,
         batch_size: int = 1,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        generator: Generator | None = None,
         eta: float = 0.0,
         num_inference_steps: int = 50,
         output_type: str = "pil",
         return_dict: bool = True,
         *,
         callback_on_step_end: Callback | None = None,
-        on_event: Callable[[Event], None] | None = None,
+        on_event: OnEvent | None = None,
     ) -> Any:  # noqa: ANN401 - an output, or a tuple
         """Make pictures.
 
@@ -106,15 +94,3 @@ class DDIMPipeline(_Unconditional):
             callback_on_step_end: Called after each step.
             on_event: Told what the engine does.
         """
-        return self._run(
-            Request(
-                batch=batch_size,
-                generator=generator,
-                eta=eta,
-                steps=num_inference_steps,
-                output_type=output_type,
-                return_dict=return_dict,
-                callback=callback_on_step_end,
-                on_event=on_event,
-            )
-        )

@@ -6,7 +6,8 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -193,19 +194,34 @@ def save(
 
     Raises:
         TypeError: One of them cannot be written.
+        OSError: The folder cannot be made, or written to.
     """
     for name, part in components.items():
         if part is not None and not is_writable(part):
             raise TypeError(f"the {name}, a {type(part).__name__}, cannot be written")
-    folder.mkdir(parents=True, exist_ok=True)
     options = {"variant": variant, "max_shard_size": max_shard_size}
-    for name, part in components.items():
-        if isinstance(part, list | tuple):  # as diffusers lays several ControlNets out
-            for i, each in enumerate(cast("Sequence[object]", part)):
-                write(each, folder / (f"{name}_{i}" if i else name), **options)
-        elif part is not None:
-            write(part, folder / name, **options)
-    _write_json(folder / INDEX, dict(index))
+    with _blamed_on(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in components.items():
+            if isinstance(part, list | tuple):  # as diffusers lays several ControlNets out
+                for i, each in enumerate(cast("Sequence[object]", part)):
+                    write(each, folder / (f"{name}_{i}" if i else name), **options)
+            elif part is not None:
+                write(part, folder / name, **options)
+        _write_json(folder / INDEX, dict(index))
+
+
+@contextmanager
+def _blamed_on(folder: Path) -> Generator[None]:
+    """Say which folder was to be written to, where the system says no more than that it fails."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise type(error)(
+            f"a pipeline cannot be written to {folder.absolute()}: {why}; give a folder that is "
+            "there, or that can be made, and has room"
+        ) from error
 
 
 def is_writable(part: object) -> bool:

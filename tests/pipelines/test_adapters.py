@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import graphdiff
 from graphdiff.checkpoints.errors import CheckpointError
@@ -61,6 +62,27 @@ def test_loras_are_put_in_scaled_and_taken_out(pipeline: Any, draw: Draw, tmp_pa
     assert np.array_equal(draw(), part)
     pipeline.unload_lora_weights()
     assert np.array_equal(draw(), plain)
+
+
+def test_loras_are_listed_by_the_models_that_they_change(
+    pipeline: Any, checkpoint: Any, tmp_path: Path
+) -> None:
+    assert pipeline.get_list_adapters() == {}
+    pipeline.load_lora_weights(lora(pipeline, tmp_path / "both.safetensors"), "both")
+    pipeline.load_lora_weights(lora(pipeline, tmp_path / "one.safetensors", text=False), "one")
+    assert pipeline.get_list_adapters() == {"unet": ["both", "one"], "text_encoder": ["both"]}
+    xl = graphdiff.DiffusionPipeline.from_pretrained(checkpoint("stable_diffusion_xl")[0])
+    rows, columns = xl.text_encoder_2.state_dict()[
+        name := "text_model.encoder.layers.0.self_attn.q_proj.weight"
+    ].shape
+    key = f"text_encoder_2.{name.removesuffix('.weight')}"
+    tensors = {"A": torch.ones(2, columns), "B": torch.ones(rows, 2)}
+    save_file(
+        {f"{key}.lora_{end}.weight": each for end, each in tensors.items()},
+        tmp_path / "second.safetensors",
+    )
+    xl.load_lora_weights(tmp_path / "second.safetensors")
+    assert xl.get_list_adapters() == {"text_encoder_2": ["default_0"]}
 
 
 def test_a_call_scales_loras_by_cross_attention_kwargs(
@@ -156,7 +178,9 @@ def test_the_models_that_are_shown_and_saved_have_their_loras(
         (lambda p: p.delete_adapters("other"), "no adapter other"),
         (lambda p: p.fuse_lora(), "no LoRA to fuse"),
         (lambda p: p.fuse_lora(components=["vae"]), "LoRAs change unet, .*, not vae"),
-        (lambda p: p.load_lora_weights({"a": 1}), "write tensors with safetensors"),
+        (lambda p: p.load_lora_weights({"a": 1}), "must have tensors by name, but a is int"),
+        (lambda p: p.load_lora_weights({}), "must have tensors by name, but it is empty"),
+        (lambda p: p.load_lora_weights(5), "tensors by name are expected, not int"),
         (lambda p: p.load_lora_weights("missing.safetensors"), "missing.safetensors"),
         (lambda p: p.unload_textual_inversion("<x>"), "no new word <x>; there are none"),
     ],
@@ -176,6 +200,25 @@ def test_a_name_is_taken_once_and_a_lora_must_fit(pipeline: Any, tmp_path: Path)
     save_file({f"unet.{UNET}.lora_A.weight": torch.ones(2, 3)}, tmp_path / "odd.safetensors")
     with pytest.raises(CheckpointError, match=r"odd\.safetensors"):
         pipeline.load_lora_weights(tmp_path / "odd.safetensors")
+
+
+def test_tensors_do_what_their_file_does(pipeline: Any, draw: Draw, tmp_path: Path) -> None:
+    file = lora(pipeline, tmp_path / "style.safetensors")
+    pipeline.load_lora_weights(file, "file")
+    wanted = draw()
+    pipeline.unload_lora_weights()
+    pipeline.load_lora_weights({key: each.clone() for key, each in load_file(file).items()})
+    gc.collect()  # the file that they were written to is there for as long as the pipeline is
+    assert np.array_equal(draw(), wanted)
+    vectors = torch.randn(2, pipeline.text_encoder.config.hidden_size, generator=generator(4))
+    save_file({"<one>": vectors}, tmp_path / "one.safetensors")
+    pipeline.load_textual_inversion([tmp_path / "one.safetensors", {"<two>": vectors}])
+    one, two, none = (
+        pipeline(f"a {word}", generator=generator(), **FAST).images
+        for word in ("<one>", "<two>", "<three>")
+    )
+    assert np.array_equal(one, two)
+    assert gap(one, none) > 1e-4
 
 
 def test_new_words_are_learned_saved_and_forgotten(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,26 @@ def test_diffusers_reads_what_is_saved(pipeline: Any, tmp_path: Path) -> None:
     assert gap(draw(pipeline), wanted) < TOLERANCE
     with pytest.raises(ValueError, match="only safetensors files are written"):
         pipeline.save_pretrained(tmp_path, safe_serialization=False)
+
+
+def test_what_is_saved_is_for_whom_the_umask_says(pipeline: Any, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        pipeline.save_pretrained(tmp_path / "saved")
+    finally:
+        os.umask(before)
+    modes = {file: file.stat().st_mode & 0o777 for file in (tmp_path / "saved").rglob("*")}
+    assert {mode for file, mode in modes.items() if file.is_file()} == {0o640}
+    assert {mode for file, mode in modes.items() if file.is_dir()} == {0o750}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(pipeline: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, why in ((tmp_path / "file", "file exists"), (tmp_path / "file" / "x", "not a dir")):
+        with pytest.raises(
+            OSError, match=rf"cannot be written to {folder}: {why}.*; give a folder"
+        ):
+            pipeline.save_pretrained(folder)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import graphdiff
 from graphdiff.checkpoints import devices
 from graphdiff.checkpoints.pool import pool
 from graphdiff.engine.events import NodeStarted
-from graphdiff.pipelines.memory import working_set
+from graphdiff.pipelines.memory import layers_budget, working_set
 from tests.pipelines.compare import TOLERANCE, generator, oracle_of
 from tests.pipelines.test_stable_diffusion import picture
 
@@ -116,6 +116,38 @@ def test_models_leave_an_accelerator_when_others_come(
     assert pool().budget is None  # nothing is streamed, of no other pipeline either
 
 
+@pytest.mark.parametrize("kind", ["stable_diffusion", "stable_diffusion_xl", "checked"])
+def test_layers_leave_an_accelerator_when_others_come(
+    checkpoint: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = checkpoint(kind)
+    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
+    pipeline = graphdiff.DiffusionPipeline.from_pretrained(folder, cache=False)
+    wanted = draw(pipeline)
+    pipeline.enable_sequential_cpu_offload()
+    assert pipeline.device == torch.device("cuda")
+    pipeline.to("cpu")  # which can stream, too, and is there
+    pool().release()
+    bounds: list[int | None] = []
+    seen: set[str] = set()
+
+    def watch(_: object) -> None:
+        bounds.append(pool().budget)
+        seen.update(pool().resident())
+
+    found = draw(pipeline, on_event=watch)
+    assert np.abs(found - wanted).max() < TOLERANCE
+    (budget,) = set(bounds)
+    assert budget == layers_budget(pipeline._setup, pipeline._session.settings)
+    assert pool().bytes_on("cpu") <= budget
+    unet = sum(each.numel() for each in pipeline.unet.parameters()) * 4
+    if kind != "checked":  # its safety checker is large, and is not divided
+        assert budget < unet
+        assert any("UNet" in name and "streamed" in name for name in seen)
+    assert pool().budget is None  # other pipelines keep theirs whole
+    pool().release()
+
+
 def test_another_device_than_the_first_is_refused(pipeline: Any) -> None:
     for place in ("cuda:1", torch.device("cuda", 1)):
         with pytest.raises(ValueError, match=r"device 1 is asked for.*CUDA_VISIBLE_DEVICES"):
@@ -128,7 +160,8 @@ def test_without_an_accelerator_there_is_nothing_to_keep_away_from(
 ) -> None:
     monkeypatch.setattr(devices, "_has_cuda", lambda: False)
     monkeypatch.setattr(devices, "_has_mps", lambda: False)
-    with pytest.raises(RuntimeError, match="there is no accelerator"):
-        pipeline.enable_model_cpu_offload()
+    for enable in (pipeline.enable_model_cpu_offload, pipeline.enable_sequential_cpu_offload):
+        with pytest.raises(RuntimeError, match="there is no accelerator"):
+            enable()
     with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES"):
         pipeline.enable_model_cpu_offload(gpu_id=1)

@@ -116,6 +116,21 @@ def test_settings_of_a_swapped_scheduler_count(folder: Path, checkpoint: Any) ->
     assert found < TOLERANCE
 
 
+def test_a_scheduler_says_what_the_unet_predicts(folder: Path, checkpoint: Any) -> None:
+    import diffusers
+
+    _, made = checkpoint("stable_diffusion")
+    oracle = oracle_of(folder, made, "StableDiffusionPipeline")
+    config = dict(oracle.scheduler.config)
+    name, options = "EulerDiscreteScheduler", {"prediction_type": "v_prediction"}
+    oracle.scheduler = getattr(diffusers, name).from_config(config, **options)
+    scheduler = getattr(graphdiff, name).from_config(config, **options)
+    asked: dict[str, Any] = {"ours": {"scheduler": scheduler}, "prompt": "a cat"}
+    with pytest.warns(UserWarning, match="predicts v_prediction, and the checkpoint says epsilon"):
+        found = difference(oracle, folder, "StableDiffusionPipeline", **asked)
+    assert found < TOLERANCE
+
+
 @pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
 def test_pictures_come_in_the_form_asked_for(pipeline: Any, form: str) -> None:
     images = pipeline("a cat", num_inference_steps=1, output_type=form).images
@@ -171,12 +186,13 @@ def test_a_size_that_the_model_cannot_make_is_refused_before_anything_runs(
             {"prompt": "a", "callback_on_step_end_tensor_inputs": ["masked_image_latents"]},
             "a callback is shown latents, prompt_embeds",
         ),
-        ({"prompt": "a", "ip_adapter_image": 1}, "unexpected keyword argument"),
         ({"prompt": 5}, "prompt must be a text or a list of texts, but int"),
         ({"prompt": []}, "prompt is an empty list"),
         ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps is 0"),
         ({"prompt": "a", "num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
         ({"prompt": "a", "timesteps": [5], "sigmas": [1.0]}, "either timesteps or sigmas"),
+        ({"prompt": ["a"] * 2, "latents": torch.zeros(1, 4, 16, 16)}, "latents of 1 .* for 2 pic"),
+        ({"prompt": "a", "latents": torch.zeros(1, 9, 16, 16)}, "latents is .*, but this model's"),
         ({"prompt": "a", "timesteps": [9, 5]}, "PNDMScheduler takes no timesteps of your own"),
         ({"prompt": "a", "cross_attention_kwargs": {"gligen": 1}}, "has gligen: only scale"),
     ],
@@ -213,6 +229,17 @@ def test_to_says_where_and_in_what_to_compute(pipeline: Any) -> None:
         pipeline.to("fast")
 
 
+def test_half_precision_is_saved_where_nothing_computes_in_it(folder: Path, tmp_path: Path) -> None:
+    pipeline: Any = graphdiff.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float16)
+    assert pipeline.unet.dtype == pipeline.text_encoder.dtype == torch.float16
+    pipeline.save_pretrained(tmp_path, variant="fp16")
+    saved: Any = graphdiff.DiffusionPipeline.from_pretrained(tmp_path, cache=False, variant="fp16")
+    plain: Any = graphdiff.DiffusionPipeline.from_pretrained(folder, cache=False)
+    assert plain.unet.dtype == torch.float32  # what others have is theirs
+    found, wanted = (each("a cat", generator=generator(), **FAST).images for each in (saved, plain))
+    assert 0 < np.abs(found - wanted).max() < 0.02
+
+
 def test_options_that_ask_for_what_is_so_anyway_are_taken(folder: Path) -> None:
     options = {"low_cpu_mem_usage": True, "use_safetensors": None, "device_map": None}
     pipeline = graphdiff.DiffusionPipeline.from_pretrained(folder, **options)
@@ -222,7 +249,7 @@ def test_options_that_ask_for_what_is_so_anyway_are_taken(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("enable_sequential_cpu_offload", "enable_model_cpu_offload"),
+        ("enable_group_offload", "enable_model_cpu_offload"),
         ("load_ip_adapter", "no IP-Adapters"),
         ("enable_freeu", "no FreeU"),
     ],

@@ -190,6 +190,53 @@ def crop_difference(
     return max(float(np.abs(np.float32(a) - np.float32(b)).max()) for a, b in pairs)
 
 
+@pytest.mark.parametrize("kind", ["stable_diffusion", "inpainting"])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("form", ["picture", "latents"])
+def test_a_masked_picture_may_come_as_latents(
+    checkpoint: Any, kind: str, strength: float, form: str
+) -> None:
+    folder, made = checkpoint(kind)
+    name = "StableDiffusionInpaintPipeline"
+    oracle = oracle_of(folder, made, name, "EulerAncestralDiscreteScheduler")
+    shape = (1, 4, 16, 16)
+    image: Any = picture() if form == "picture" else torch.randn(shape, generator=generator(5))
+    options: dict[str, Any] = {"image": image, "mask_image": mask(), "prompt": "a cat"}
+    options |= {"strength": strength, "num_images_per_prompt": 2}
+    options["masked_image_latents"] = torch.randn(shape, generator=generator(6))
+    scheduler = "EulerAncestralDiscreteScheduler"
+    assert difference(oracle, folder, name, scheduler=scheduler, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["stable_diffusion", "inpainting"])
+def test_a_picture_inpainted_in_a_batch_is_the_one_of_its_generator_alone(
+    checkpoint: Any, kind: str
+) -> None:
+    cls = graphdiff.StableDiffusionInpaintPipeline
+    pipeline = cls.from_pretrained(checkpoint(kind)[0], cache=False)
+    options: dict[str, Any] = {"image": picture(), "mask_image": mask(), "strength": 0.7}
+    options |= {"num_inference_steps": 3, "output_type": "pt"}
+    both = [generator(1), generator(2)]
+    found = pipeline("a cat", num_images_per_prompt=2, generator=both, **options).images
+    # Diffusers would encode the picture for the first one alone, so that the second is another.
+    alone = pipeline("a cat", generator=generator(2), **options).images
+    assert (found[1] - alone[0]).abs().max() < TOLERANCE
+
+
+def test_what_latents_cannot_tell_an_inpainting_model_is_asked_for(checkpoint: Any) -> None:
+    cls = graphdiff.StableDiffusionInpaintPipeline
+    seeing = cls.from_pretrained(checkpoint("inpainting")[0], cache=False)
+    options: dict[str, Any] = {"image": torch.randn(1, 4, 16, 16), "mask_image": mask()}
+    options |= {"num_inference_steps": 2, "output_type": "np"}
+    with pytest.raises(ValueError, match="give masked_image_latents beside latents as image"):
+        seeing("a cat", **options)
+    wrong = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"masked_image_latents is \(1, 3, 64, 64\), but"):
+        seeing("a cat", **options, masked_image_latents=wrong)
+    blind = cls.from_pretrained(checkpoint("stable_diffusion")[0], cache=False)
+    assert np.isfinite(blind("a cat", **options).images).all()
+
+
 SOFT = mask(120, 90).filter(PIL.ImageFilter.GaussianBlur(6))
 CORNER = PIL.Image.new("L", (120, 90), 0)
 CORNER.paste(255, (100, 2, 118, 88))

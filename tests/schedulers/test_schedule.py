@@ -226,8 +226,6 @@ def test_a_half_precision_run_stays_in_half_precision(name: str, dtype: torch.dt
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_never_reads_numbers_back_from_the_device(name: str, thresholding: bool) -> None:
     config: dict[str, Any] = {}
-    if name == "DPMSolverSDEScheduler":
-        pytest.skip("torchsde makes its generators on the device")
     if thresholding:
         if "thresholding" not in config_keys(rule_class(name)):
             pytest.skip("this scheduler has no thresholding")

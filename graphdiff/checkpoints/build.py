@@ -54,7 +54,7 @@ def built(
     """
     import torch
 
-    from graphdiff.models.packed import convolutions, packed
+    from graphdiff.models.packed import packed, reorderable
 
     check_device(device)
     if kind in VISION:
@@ -68,7 +68,7 @@ def built(
         uploads_of(weights, config) if device == "cuda" else tensors_of(weights, config),
         dtype=getattr(torch, dtype),
         device=device,
-        unmapped=convolutions(module) if packs else (),  # mapped, their pages would stay
+        unmapped=reorderable(module) if packs else (),  # mapped, their pages would stay
     )
     return packed(module, consumed=True) if packs else module
 

@@ -30,6 +30,38 @@ if TYPE_CHECKING:
     )
     from graphdiff.graph.registry import Registry, load_registry
     from graphdiff.graph.spec import Diagnostic, WorkflowError
+    from graphdiff.models import *  # noqa: F403
+    from graphdiff.pipelines import *  # noqa: F403
+    from graphdiff.schedulers import DDIMScheduler as DDIMScheduler
+    from graphdiff.schedulers import DDPMScheduler as DDPMScheduler
+    from graphdiff.schedulers import DEISMultistepScheduler as DEISMultistepScheduler
+    from graphdiff.schedulers import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+    from graphdiff.schedulers import DPMSolverSDEScheduler as DPMSolverSDEScheduler
+    from graphdiff.schedulers import DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler
+    from graphdiff.schedulers import (
+        EDMDPMSolverMultistepScheduler as EDMDPMSolverMultistepScheduler,
+    )
+    from graphdiff.schedulers import EDMEulerScheduler as EDMEulerScheduler
+    from graphdiff.schedulers import (
+        EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler,
+    )
+    from graphdiff.schedulers import EulerDiscreteScheduler as EulerDiscreteScheduler
+    from graphdiff.schedulers import (
+        FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler,
+    )
+    from graphdiff.schedulers import (
+        FlowMatchHeunDiscreteScheduler as FlowMatchHeunDiscreteScheduler,
+    )
+    from graphdiff.schedulers import HeunDiscreteScheduler as HeunDiscreteScheduler
+    from graphdiff.schedulers import (
+        KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler,
+    )
+    from graphdiff.schedulers import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
+    from graphdiff.schedulers import LCMScheduler as LCMScheduler
+    from graphdiff.schedulers import LMSDiscreteScheduler as LMSDiscreteScheduler
+    from graphdiff.schedulers import PNDMScheduler as PNDMScheduler
+    from graphdiff.schedulers import TCDScheduler as TCDScheduler
+    from graphdiff.schedulers import UniPCMultistepScheduler as UniPCMultistepScheduler
 
 _HOMES = {
     "graphdiff.engine.diff": ("diff",),

@@ -115,7 +115,7 @@ def open_unet(
     device: str = "auto",
     revision: str | None = None,
     variant: str | None = None,
-    prediction_type: PredictionType = "epsilon",
+    prediction_type: PredictionType | None = None,
 ) -> UNet:
     """A UNet of its own: a folder with its config, or the one in a checkpoint.
 
@@ -125,7 +125,8 @@ def open_unet(
         device: What to compute on.
         revision: A branch, tag or commit of a hub id.
         variant: Which of several weight files.
-        prediction_type: What it predicts, which a UNet's own folder does not say.
+        prediction_type: What it predicts; None goes by the checkpoint, and is noise for a UNet's own
+            folder, which does not say.
 
     Raises:
         CheckpointError: It is not there, damaged, or another model.
@@ -135,12 +136,16 @@ def open_unet(
         checkpoint = open_checkpoint(
             name, dtype=dtype, device=device, revision=revision, variant=variant
         )
-        return checkpoint.unet
+        unet = checkpoint.unet
+        if prediction_type in (None, unet.prediction_type):
+            return unet
+        return replace(unet, prediction_type=prediction_type)
     form = Form.of(dtype, device, variant)
 
     def read() -> UNet:
         config = read_unet_config(path, read_json(path / "config.json"))
-        return make_unet(config, read_weights(path, form), form, prediction_type=prediction_type)
+        predicts: PredictionType = prediction_type or "epsilon"
+        return make_unet(config, read_weights(path, form), form, prediction_type=predicts)
 
     return _once(f"unet {prediction_type}", name, form, [path], read)
 

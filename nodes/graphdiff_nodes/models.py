@@ -120,7 +120,7 @@ def LoadModel(
 def LoadUNet(
     checkpoint: Locator,
     *,
-    prediction_type: PredictionType = "epsilon",
+    prediction_type: PredictionType | None = None,
     dtype: Precision = "auto",
     device: Device = "auto",
     revision: str | None = None,
@@ -131,7 +131,8 @@ def LoadUNet(
 
     Args:
         checkpoint: A folder with the UNet's config, or a checkpoint that holds one.
-        prediction_type: What it predicts, which a UNet's own folder does not say.
+        prediction_type: What it predicts; None goes by the checkpoint, and is epsilon for a UNet's
+            own folder, which does not say.
         dtype: What to compute in, as for LoadModel.
         device: What to compute on, as for LoadModel.
         revision: A branch, tag or commit of a hub id.

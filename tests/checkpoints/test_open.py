@@ -116,6 +116,12 @@ def test_the_form_that_a_checkpoint_is_asked_for_in_is_part_of_the_question(
     assert [each.prediction_type for each in unets] == ["epsilon", "v_prediction"]
 
 
+def test_what_a_unet_predicts_can_be_said_of_a_whole_checkpoint_too(sd2: Path) -> None:
+    assert open_unet(sd2, device="cpu").prediction_type == "v_prediction"
+    assert open_unet(sd2, device="cpu", prediction_type="epsilon").prediction_type == "epsilon"
+    assert open_unet(sd2 / "unet", device="cpu").prediction_type == "epsilon"
+
+
 def test_equal_files_are_equal_handles_wherever_they_lie(sd1: Path, tmp_path: Path) -> None:
     here = open_checkpoint(sd1, device="cpu")
     there = open_checkpoint(copied(sd1, tmp_path / "copy"), device="cpu")

@@ -177,12 +177,19 @@ class VAE:
         weights: Its tensors.
         dtype: What it computes in: float32 where its checkpoint asks for that.
         device: The kind of device it computes on.
+        precise: Whether its checkpoint asks for float32 where digits count, see `for_encoding`.
     """
 
     config: AutoencoderKLConfig | AutoencoderTinyConfig
     weights: Weights
     dtype: Dtype = "float32"
     device: DeviceKind = "cpu"
+    precise: bool = False
+
+    @property
+    def for_encoding(self) -> VAE:
+        """The one that encodes: in float32 where its checkpoint asks for that."""
+        return replace(self, dtype="float32") if self.precise else self
 
     @property
     def kind(self) -> str:

@@ -31,6 +31,7 @@ from graphdiff.checkpoints.parts import (
     family_of,
     make_text_encoder,
     make_unet,
+    make_vae,
     pooled_width_of,
     read_config_of,
     read_depth_estimator,
@@ -41,7 +42,6 @@ from graphdiff.checkpoints.parts import (
     read_vae,
     read_weights,
     single_file_part,
-    vae_dtype,
 )
 from graphdiff.checkpoints.repairs import repaired_scheduler, repaired_unet
 from graphdiff.checkpoints.unchanged import unchanged
@@ -125,8 +125,8 @@ def open_unet(
         device: What to compute on.
         revision: A branch, tag or commit of a hub id.
         variant: Which of several weight files.
-        prediction_type: What it predicts; None goes by the checkpoint, and is noise for a UNet's own
-            folder, which does not say.
+        prediction_type: What it predicts; None goes by the checkpoint, and is noise for a folder of
+            its own, which does not say.
 
     Raises:
         CheckpointError: It is not there, damaged, or another model.
@@ -299,7 +299,7 @@ def _open_vae(name: str, path: Path, form: Form, family: Family | None) -> VAE:
     data = single_file.shipped(family or single_file.vae_family(header))["vae"]
     config = AutoencoderKLConfig.from_dict(data)
     weights = single_file_part(header, "vae", config)
-    return VAE(config, weights, vae_dtype(data, form), form.device)
+    return make_vae(config, weights, form, stated=data)
 
 
 def _open_controlnet(path: Path, form: Form) -> ControlNet:
@@ -379,7 +379,7 @@ def _open_file(name: str, path: Path, form: Form, config_folder: str | Path | No
     if "vae" in parts:
         vae_config = AutoencoderKLConfig.from_dict(configs["vae"])
         weights = single_file_part(header, "vae", vae_config)
-        vae = VAE(vae_config, weights, vae_dtype(configs["vae"], form), form.device)
+        vae = make_vae(vae_config, weights, form, stated=configs["vae"])
     encoders: list[ClipEncoder] = []
     for part, tokenizer in tokenizers.items():
         if part not in parts:

@@ -208,12 +208,30 @@ def read_vae(folder: Path, form: Form) -> VAE:
         config = read_config_of(folder, AutoencoderTinyConfig, data)
     else:
         config = read_config_of(folder, AutoencoderKLConfig, data)
-    return VAE(config, read_weights(folder, form), vae_dtype(data, form), form.device)
+    return make_vae(config, read_weights(folder, form), form, stated=data)
 
 
-def vae_dtype(config: Mapping[str, Any], form: Form) -> Dtype:
-    """Float32 where a config states `force_upcast`: such VAEs overflow or band in 16 bits."""
-    return "float32" if config.get("force_upcast") is True else form.dtype
+def make_vae(
+    config: AutoencoderKLConfig | AutoencoderTinyConfig,
+    weights: Weights,
+    form: Form,
+    *,
+    stated: Mapping[str, Any],
+) -> VAE:
+    """A VAE's handle.
+
+    One whose config states `force_upcast` overflows in float16, and computes in float32 then;
+    bfloat16 has the range to decode, and only encoding is worth more digits, as in diffusers.
+
+    Args:
+        config: Its configuration.
+        weights: Its tensors.
+        form: What to compute in, and where.
+        stated: What its config says itself, without its class's defaults.
+    """
+    precise = stated.get("force_upcast") is True
+    dtype: Dtype = "float32" if precise and form.dtype == "float16" else form.dtype
+    return VAE(config, weights, dtype, form.device, precise)
 
 
 def read_safety_checker(folder: Path, form: Form) -> SafetyChecker:

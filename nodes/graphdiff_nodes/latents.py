@@ -53,7 +53,7 @@ def VAEEncode(vae: VAE | None, image: Image, rng: int | Rng | None = None) -> En
 
     from graphdiff.checkpoints.pool import pool
 
-    vae = present_vae(vae)
+    vae = present_vae(vae).for_encoding
     factor = vae.spatial_factor
     height, width = (side // factor * factor for side in image.pixels.shape[2:])
     refuse_vae(vae, image.pixels.shape[0], height, width, "encoding")

@@ -164,7 +164,8 @@ def LoadVAE(
 
     Args:
         checkpoint: A VAE's folder or file, or a checkpoint that holds one.
-        dtype: What to compute in, as for LoadModel; float32 where its config asks for that.
+        dtype: What to compute in, as for LoadModel; float32 where its config asks for that: in
+            float16 always, in bfloat16 to encode.
         device: What to compute on, as for LoadModel.
         revision: A branch, tag or commit of a hub id.
         variant: Which of several weight files, such as fp16.

@@ -54,7 +54,7 @@ def VAEEncodeTiled(
     """
     import torch
 
-    vae = present_vae(vae)
+    vae = present_vae(vae).for_encoding
     model = _thrifty(vae, tiles=tiles)
     unit = vae.spatial_factor
     height, width = (side // unit * unit for side in image.pixels.shape[2:])

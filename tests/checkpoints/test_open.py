@@ -149,8 +149,11 @@ def test_a_vae_whose_config_asks_for_float32_gets_it(sd1: Path, tmp_path: Path) 
     found = open_checkpoint(folder, device="cuda", dtype="float16")
     assert found.vae is not None
     assert (found.unet.dtype, found.vae.dtype) == ("float16", "float32")
+    ranged = open_vae(folder, device="cuda", dtype="bfloat16")
+    assert (ranged.dtype, ranged.for_encoding.dtype) == ("bfloat16", "float32")
     changed(folder / "vae" / "config.json", force_upcast=False)
-    assert open_vae(folder, device="cuda", dtype="float16").dtype == "float16"
+    plain = open_vae(folder, device="cuda", dtype="float16")
+    assert (plain.dtype, plain.for_encoding.dtype) == ("float16", "float16")
 
 
 def test_variants_and_shards_are_found(sd1: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from graphdiff_nodes.conditioning import TextEncode
+from graphdiff_nodes.latents import VAEDecode, VAEEncode
 from graphdiff_nodes.models import (
     LoadControlNet,
     LoadLoRA,
@@ -16,8 +18,10 @@ from graphdiff_nodes.models import (
     LoadUNet,
     LoadVAE,
 )
+from graphdiff_nodes.values import Image
 from safetensors.torch import save_file
 
+from graphdiff.checkpoints.pool import pool
 from graphdiff.engine.session import Session
 from graphdiff.graph.node import Settings
 from graphdiff.graph.spec import WorkflowError
@@ -143,3 +147,16 @@ def test_a_new_word_means_its_vectors(model: Any, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1, 7)}, tmp_path / "wrong.safetensors")
     with pytest.raises(ValueError, match="a text encoder of width 32"):
         LoadTextualInversion.fn(model.text_encoder, str(tmp_path / "wrong.safetensors"))
+
+
+def test_a_vae_that_asks_for_float32_encodes_in_it_and_decodes_in_bfloat16(
+    checkpoint: Any,
+) -> None:
+    folder = checkpoint("stable_diffusion")[0]
+    vae = replace(LoadVAE.fn(str(folder), dtype="bfloat16", settings=CPU), precise=True)
+    assert vae.dtype == "bfloat16"
+    encoded = VAEEncode.fn(vae, Image(torch.rand(1, 3, 32, 32)))
+    assert encoded.latents.samples.dtype == torch.float32
+    pool().release()
+    assert VAEDecode.fn(vae, encoded.latents).pixels.dtype == torch.float32
+    assert [" bfloat16 " in name for name in pool().resident()] == [True]

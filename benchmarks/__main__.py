@@ -15,6 +15,8 @@ BENCHMARKS = {
     "forward": 15,
     "pictures": 5,
     "edits": 3,
+    "after": 2,
+    "caching": 5,
     "resume": 1,
     "memory": 3,
     "loop": 7,

@@ -12,7 +12,10 @@ from benchmarks.models import Pair, bundled_unet, bundled_vae, stable_diffusion_
 from benchmarks.rounds import Row, cpu_seconds, interleaved
 from graphdiff.models.compiled import compiled
 
-COMPILED = ("bundled UNet, batch 2",)  # a minute each, less when the cache folder knows it
+_COMPILED = ("bundled UNet, batch 2", "SD 1.5 UNet, whole width, 32x32, batch 2")
+"""Minutes each, less when the cache folder knows it."""
+
+Make = Callable[[torch.dtype], Pair]
 
 
 @torch.no_grad()
@@ -23,8 +26,7 @@ def measure(rounds: int, full: bool) -> list[Row]:
     """
     torch.set_num_threads(1)
     rows: list[Row] = []
-    warm_up: dict[str, float] = {}
-    cases: list[tuple[str, Callable[[torch.dtype], Pair], float, float]] = [
+    cases: list[tuple[str, Make, float, float]] = [
         ("bundled UNet, batch 2", partial(bundled_unet, batch=2), 1.2, 1.3),
         ("bundled UNet, batch 1", partial(bundled_unet, batch=1), 1.2, 1.3),
         ("bundled VAE decoder", bundled_vae, 1.0, 1.3),
@@ -34,48 +36,57 @@ def measure(rounds: int, full: bool) -> list[Row]:
         case = f"SD 1.5 UNet, {wide} width, 32x32, batch {batch}"
         made = partial(stable_diffusion_unet, batch=batch, side=32, width=width)
         cases.append((case, made, 1.05, 1.3))
-    for case, make, at_least, at_least_half in cases:
-        whole, half = make(torch.float32), make(torch.bfloat16)
-        calls = {
-            "packed": _call(whole.ours, whole),
-            "plain": _call(whole.plain, whole),
-            "bfloat16": _call(half.ours, half),
-            "diffusers": _call(whole.theirs, whole),
-            "diffusers bfloat16": _call(half.theirs, half),
-        }
-        repeat = 3 if "bundled" in case else 1
-        if case in COMPILED:
-            for name, pair in (("compiled", whole), ("compiled bfloat16", half)):
-                spent = -cpu_seconds()
-                model = compiled(pair.plain)
-                calls[name] = _call(model, pair)
-                calls[name]()
-                warm_up[name] = spent + cpu_seconds()
-        found = interleaved(calls, rounds, repeat=repeat)
-        rows += [
-            found.row("forward", f"{case}, f32", "packed", "diffusers", at_least=at_least),
-            found.row("forward", f"{case}, f32, not packed", "plain", "diffusers"),
-            found.row(
-                "forward", f"{case}, bf16 / f32", "bfloat16", "diffusers", at_least=at_least_half
-            ),
-            found.row("forward", f"{case}, bf16 / bf16", "bfloat16", "diffusers bfloat16"),
-        ]
-        if case in COMPILED:
-            rows += [
-                found.row(
-                    "forward",
-                    f"{case}, {said} compiled / f32",
-                    name,
-                    "diffusers",
-                    at_least=goal,
-                    note=f"{warm_up[name]:.0f} s of CPU before the first",
-                )
-                for name, said, goal in (
-                    ("compiled", "f32", 1.18),
-                    ("compiled bfloat16", "bf16", 1.7),
-                )
-            ]
+    for case, make, *goals in cases:
+        rows += _eager(case, make, rounds, *goals)
+        if case in _COMPILED:
+            for dtype, at_least in ((torch.float32, 1.18), (torch.bfloat16, 1.7)):
+                rows.append(_compiled(case, make, dtype, rounds, at_least))
     return rows
+
+
+def _eager(case: str, make: Make, rounds: int, at_least: float, at_least_half: float) -> list[Row]:
+    whole, half = make(torch.float32), make(torch.bfloat16)
+    calls = {
+        "packed": _call(whole.ours, whole),
+        "plain": _call(whole.plain, whole),
+        "bfloat16": _call(half.ours, half),
+        "diffusers": _call(whole.theirs, whole),
+        "diffusers bfloat16": _call(half.theirs, half),
+    }
+    found = interleaved(calls, rounds, repeat=_repeat(case))
+    return [
+        found.row("forward", f"{case}, f32", "packed", "diffusers", at_least=at_least),
+        found.row("forward", f"{case}, f32, not packed", "plain", "diffusers"),
+        found.row(
+            "forward", f"{case}, bf16 / f32", "bfloat16", "diffusers", at_least=at_least_half
+        ),
+        found.row("forward", f"{case}, bf16 / bf16", "bfloat16", "diffusers bfloat16"),
+    ]
+
+
+def _compiled(case: str, make: Make, dtype: torch.dtype, rounds: int, at_least: float) -> Row:
+    """One dtype at a time, since what is compiled holds its weights twice."""
+    theirs = make(torch.float32)
+    ours = theirs if dtype == torch.float32 else make(dtype)
+    call = _call(compiled(ours.plain), ours)
+    spent = -cpu_seconds()
+    call()
+    spent += cpu_seconds()
+    found = interleaved(
+        {"ours": call, "diffusers": _call(theirs.theirs, theirs)}, rounds, repeat=_repeat(case)
+    )
+    return found.row(
+        "forward",
+        f"{case}, {'f32' if dtype == torch.float32 else 'bf16'} compiled / f32",
+        "ours",
+        "diffusers",
+        at_least=at_least,
+        note=f"{spent:.0f} s of CPU before the first",
+    )
+
+
+def _repeat(case: str) -> int:
+    return 3 if "bundled" in case else 1
 
 
 def _call(model: nn.Module, pair: Pair) -> Callable[[], object]:

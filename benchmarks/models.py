@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,21 @@ class Pair:
     """Two models with equal weights, and what to call them with.
 
     Args:
-        ours: Our module, in the form that runs use on this device.
-        plain: The same, as it is read from its file.
+        plain: Our module, as it is read from its file.
         theirs: That of diffusers.
         inputs: Their arguments.
     """
 
-    ours: nn.Module
     plain: nn.Module
     theirs: nn.Module
     inputs: tuple[Tensor, ...]
+
+    @cached_property
+    def ours(self) -> nn.Module:
+        """Ours in the form that runs use on a CPU; it holds some weights again."""
+        from graphdiff.models.packed import packed
+
+        return packed(self.plain)
 
 
 def bundled_unet(dtype: torch.dtype, batch: int) -> Pair:
@@ -111,11 +117,9 @@ def diffusers() -> Any:  # noqa: ANN401 - its own types are partial
 
 
 def _pair(plain: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...]) -> Pair:
-    from graphdiff.models.packed import packed
-
     for model in (plain, theirs):
         model.eval().requires_grad_(False)
-    return Pair(packed(plain), plain, theirs, inputs)
+    return Pair(plain, theirs, inputs)
 
 
 def _unet_inputs(batch: int, side: int, width: int, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -51,7 +51,19 @@ def command(
     given: Mapping[str, object], *, cache: Path, folder: Path, options: tuple[str, ...] = ()
 ) -> Spent:
     """Run the workflow by the command line in a new process."""
-    arguments: list[str | Path] = ["-m", "graphdiff", "run", WORKFLOW, *options]
+    return run_command(WORKFLOW, given, cache=cache, folder=folder, options=options)
+
+
+def run_command(
+    workflow: Path,
+    given: Mapping[str, object],
+    *,
+    cache: Path,
+    folder: Path,
+    options: tuple[str, ...] = (),
+) -> Spent:
+    """Run a workflow by the command line in a new process."""
+    arguments: list[str | Path] = ["-m", "graphdiff", "run", workflow, *options]
     for name, value in given.items():
         arguments += [f"--{name}", json.dumps(value) if isinstance(value, list) else str(value)]
     return process(arguments, cache=cache, folder=folder)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rounds import Row
 
+_LAST = ("floor", "goal", "")
 _ROW, _LABEL, _BARS = 22, 380, 420  # heights and widths in the plot, in pixels
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text in columns."""
-    head = ("benchmark", "case", "unit", "graphdiff", "diffusers", "ratio", "range", "goal", "")
+    """The rows as text in columns; that of floors where there are any."""
+    head = ("benchmark", "case", "unit", "graphdiff", "diffusers", "ratio", "range", *_LAST)
     lines = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    if all(row.floor is None for row in rows):
+        floors = head.index("floor")
+        lines = [line[:floors] + line[floors + 1 :] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -36,13 +40,22 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.theirs is None else f"{row.theirs:.4g}",
         "" if row.ratio is None else f"{row.ratio:.2f}",
         ranged,
+        "" if row.share is None else f"{row.floor:.4g} ({row.share:.0%})",
         "" if row.goal is None else f"{row.goal[0]} {row.goal[1]} {row.goal[2]:g}",
         " ".join(filter(None, (verdict, row.note))),
     )
 
 
-def document(rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows as JSON data, with the machine that they were measured on."""
+def document(
+    rows: Sequence[Row], *, threads: int = 1, facts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The rows as JSON data, with the machine that they were measured on.
+
+    Args:
+        rows: The rows.
+        threads: How many threads computed.
+        facts: What else is to be said.
+    """
     import torch
     from diffusers import __version__ as diffusers_version
 
@@ -53,8 +66,9 @@ def document(rows: Sequence[Row]) -> dict[str, Any]:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "diffusers": diffusers_version,
-            "threads": 1,
+            "threads": threads,
         },
+        **(facts or {}),
         "rows": [row.to_json() for row in rows],
     }
 

@@ -14,9 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 ROOT = Path(__file__).parent.parent
+_SOURCES = (ROOT, ROOT / "nodes")
+_FOUND_BEFORE = os.environ.get("PYTHONPATH", "")
+
+Goal: TypeAlias = tuple[Literal["ratio", "ours", "share"], Literal[">=", "<="], float]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Row:
         high: The highest.
         goal: What to reach, and of which of the columns.
         note: What a reader should know.
+        floor: What `ours` would be if the machine did nothing but its arithmetic, at full rate.
     """
 
     benchmark: str
@@ -44,8 +49,14 @@ class Row:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
-    goal: tuple[Literal["ratio", "ours"], Literal[">=", "<="], float] | None = None
+    goal: Goal | None = None
     note: str = ""
+    floor: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Ours as a share of the floor, of figures of which more is better."""
+        return None if self.floor is None else self.ours / self.floor
 
     @property
     def met(self) -> bool | None:
@@ -53,14 +64,14 @@ class Row:
         if self.goal is None:
             return None
         column, sign, bound = self.goal
-        value = self.ratio if column == "ratio" else self.ours
+        value = {"ratio": self.ratio, "ours": self.ours, "share": self.share}[column]
         if value is None:
             return None
         return value >= bound if sign == ">=" else value <= bound
 
     def to_json(self) -> dict[str, Any]:
         """The row as JSON data."""
-        return asdict(self) | {"met": self.met}
+        return asdict(self) | {"share": self.share, "met": self.met}
 
 
 @dataclass(frozen=True)
@@ -188,5 +199,5 @@ def environment(cache: Path) -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "GRAPHDIFF_CACHE": str(cache),
         "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "nodes"))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (*map(str, _SOURCES), _FOUND_BEFORE))),
     }

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks.bars import bars
 from benchmarks.report import plot, table, write
 from benchmarks.rounds import ROOT, Row
 
@@ -25,6 +26,26 @@ def test_the_table_says_what_was_met_and_what_was_missed() -> None:
     assert "1.40..1.60" in first
     assert first.endswith("met")
     assert second.endswith("missed slow")
+
+
+def test_floors_have_a_column_where_there_are_any() -> None:
+    assert "floor" not in table(ROWS).splitlines()[0]
+    bounded = Row("pictures", "one", "pictures/s", 10.0, goal=("share", ">=", 0.45), floor=20.0)
+    head, *_, last = table([*ROWS, bounded]).splitlines()
+    assert head.split()[-2:] == ["floor", "goal"]
+    assert "20 (50%)" in last
+    assert last.endswith("met")
+
+
+def test_bars_are_as_long_as_their_figures_and_the_floor_is_a_line() -> None:
+    row = Row("pictures", "one", "pictures/s", 10.0, 5.0, floor=20.0)
+    picture = bars([row], "title")
+    colours = [picture.getpixel((x, 55)) for x in range(520, 940)]
+    ours = colours.count((59, 122, 87))
+    assert ours == pytest.approx(210, abs=2)
+    theirs = [picture.getpixel((x, 66)) for x in range(520, 940)].count((181, 82, 59))
+    assert theirs == pytest.approx(105, abs=2)
+    assert picture.getpixel((940, 50)) == (34, 34, 34)
 
 
 def test_the_plot_is_a_picture_with_one_bar_for_each_ratio() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,15 @@ def test_the_ratio_is_the_median_of_those_within_a_round() -> None:
         ("ratio", ">=", 2.1, False),
         ("ours", "<=", 10.0, True),
         ("ours", "<=", 9.0, False),
+        ("share", ">=", 0.5, True),
+        ("share", ">=", 0.6, False),
     ],
 )
 def test_a_goal_is_met_or_missed_by_its_own_column(
     column: str, sign: str, bound: float, met: bool
 ) -> None:
-    row = Row("b", "case", "ms", 10.0, 20.0, 2.0, goal=(column, sign, bound))  # type: ignore[arg-type]
+    goal: Any = (column, sign, bound)
+    row = Row("b", "case", "pictures/s", 10.0, 20.0, 2.0, goal=goal, floor=20.0)
     assert row.met is met
 
 

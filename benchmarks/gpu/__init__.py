@@ -1,0 +1,1 @@
+"""Measurements on a GPU, against diffusers: `python -m benchmarks.gpu TABLE`; see the README."""

@@ -36,7 +36,7 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The rate."""
-        speed = task.finished_speed or task.speed
+        speed: float | None = task.fields["rate"]
         if not speed:
             return Text("")
         return Text(f"{speed:.1f} it/s" if speed >= 1 else f"{1 / speed:.1f} s/it")
@@ -49,8 +49,9 @@ class Times(ProgressColumn):
         """Both as minutes and seconds."""
         gone = task.finished_time if task.finished else task.elapsed
         text = Text(_clock(gone or 0), style="progress.elapsed")
-        if not task.finished and task.time_remaining is not None:
-            text.append(f" < {_clock(task.time_remaining)} left", style="progress.remaining")
+        rate: float | None = task.fields["rate"]
+        if not task.finished and rate and task.remaining is not None:
+            text.append(f" < {_clock(task.remaining / rate)} left", style="progress.remaining")
         return text
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
+from graphdiff.cli.pace import Pace
 from graphdiff.engine.events import (
     Event,
     LoopProgress,
@@ -54,7 +55,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._shown: dict[str, float] = {}
-        self._began: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -81,14 +82,12 @@ class Lines:
 
     def _loop(self, loop: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        began = self._began.setdefault(loop, now)
+        rate = self._paces.setdefault(loop, Pace()).passed(now)
         shown = self._shown.setdefault(loop, now)
         if done == total or now - shown >= _LINE_SECONDS:
             self._shown[loop] = now
-            rate = (
-                f", {(done - 1) / (now - began):.1f} a second" if done > 1 and now > began else ""
-            )
-            self._say(f"{loop} {done}{f'/{total}' if total else ''} steps{rate}")
+            said = f", {rate:.1f} a second" if rate else ""
+            self._say(f"{loop} {done}{f'/{total}' if total else ''} steps{said}")
 
     @staticmethod
     def _say(text: str) -> None:
@@ -101,6 +100,7 @@ class Bars:
     def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, Pace] = {}
         self._free: dict[str, TaskID] = {}  # bars of loops that ended, by name without passes
         self._now: TaskID | None = None
 
@@ -149,12 +149,13 @@ class Bars:
         if loop not in self._tasks:
             free = self._free.pop(kind, None)
             if free is None:
-                self._tasks[loop] = bars.add_task(loop, total=total, counted=True)
+                self._tasks[loop] = bars.add_task(loop, total=total, counted=True, rate=None)
             else:
                 self._tasks[loop] = free
                 bars.reset(free, total=total, description=loop)
         task = self._tasks[loop]
-        bars.update(task, completed=done, total=total)
+        rate = self._paces.setdefault(loop, Pace()).passed(time.monotonic())
+        bars.update(task, completed=done, total=total, rate=rate)
         if done == total:
             if kind != loop:  # the same loop in the next pass of an outer one takes the bar over
                 self._free[kind] = task
@@ -164,7 +165,7 @@ class Bars:
         if self._bars is None:
             return
         if self._now is None:
-            self._now = self._bars.add_task(text, total=None, counted=False)
+            self._now = self._bars.add_task(text, total=None, counted=False, rate=None)
         self._bars.update(self._now, description=text, visible=bool(text))
 
     def _say(self, text: str) -> None:

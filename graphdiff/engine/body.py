@@ -79,9 +79,12 @@ class CallSite:
 
 
 class LoopSite:
-    """A loop as it stands in a graph; `over` is one thing to go over, or several by name."""
+    """A loop as it stands in a graph; `over` is one thing to go over, or several by name.
 
-    __slots__ = ("body", "collect", "label", "names", "over", "path", "until")
+    `closed`: whether how it is linked is a matter of what it reads, once somebody asked.
+    """
+
+    __slots__ = ("body", "closed", "collect", "label", "names", "over", "path", "until")
 
     def __init__(self, label: str, path: GraphPath, over: Expr | dict[str, Expr]) -> None:
         self.label = label
@@ -91,6 +94,7 @@ class LoopSite:
         self.names: tuple[str, ...] = ()
         self.collect: tuple[str, ...] = ()
         self.until = False
+        self.closed: bool | None = None
 
 
 class IfSite:
@@ -135,6 +139,7 @@ class Body:
         slots: How each slot is filled.
         parent: The body around a loop's; None for a graph's.
         labels: What a slot is called by people: the name of its element.
+        reads: For a loop's body, the slots of the body around it that something in it reads.
         inputs: What the graph declares: the conversion of each input's value, and its default.
         wanted: What a run without targets is for, once somebody asked.
         evaluated: What runs were given by plan nodes that see nothing but their arguments, by key.
@@ -151,6 +156,7 @@ class Body:
         "outputs",
         "parent",
         "path",
+        "reads",
         "slots",
         "wanted",
     )  # fmt: skip
@@ -173,6 +179,7 @@ class Body:
         self.labels: dict[str, Site] = {}
         self.inputs: dict[str, tuple[Callable[[object], object], Known | None]] = {}
         self.outputs: tuple[str, ...] = ()
+        self.reads: set[str] = set()
         self.wanted: Wanted | None = None
         self.evaluated: dict[str, tuple[Known, ...]] = {}
 

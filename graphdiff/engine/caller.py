@@ -7,14 +7,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol, TypeGuard
 
 from graphdiff.engine.agenda import Agenda
 from graphdiff.engine.errors import NodeError, OutOfMemory
 from graphdiff.engine.gradients import NoGradients, import_torch, loaded_torch
-from graphdiff.engine.guard import SCALARS, Guard, MutationError, changed, guards_of, shapes
+from graphdiff.engine.guard import Guard, MutationError, shapes
 from graphdiff.engine.job import Job, State
+from graphdiff.engine.mutation import ArgumentGuards, changed_before, first_changed
 from graphdiff.engine.outputs import OutputFolder
 from graphdiff.engine.store import Store
 from graphdiff.engine.task import Task
@@ -22,8 +22,8 @@ from graphdiff.engine.teller import Teller
 from graphdiff.engine.worker import Worker
 from graphdiff.graph.node import Settings
 from graphdiff.graph.spec import Place
+from graphdiff.pressure import relieve
 
-_UNGUARDED: Mapping[str, tuple[Guard, ...]] = MappingProxyType({})
 _AHEAD = 8  # effects that may wait for the worker, since they hold their pictures
 _COPY = "a node gives new values and leaves its arguments as they are; copy it first"
 
@@ -43,13 +43,11 @@ class Outcomes(Protocol):
         """A call failed."""
         ...
 
-    def arguments(self, job: Job) -> list[Any] | None:
-        """The arguments of a call; None if it has to wait again for one of them."""
-        ...
-
 
 class Caller:
     """Makes calls, in the thread of the run; effects in a worker's, one after the other.
+
+    An effect that nothing else is to be done beside is called in the thread of the run too.
 
     Attributes:
         under_way: How many effects the worker has.
@@ -59,6 +57,7 @@ class Caller:
         self,
         outcomes: Outcomes,
         *,
+        arguments: Callable[[Job], list[Any] | None],
         agenda: Agenda,
         teller: Teller,
         store: Store,
@@ -71,6 +70,7 @@ class Caller:
 
         Args:
             outcomes: Told how calls went.
+            arguments: Those of a call; None if it has to wait again for one of them.
             agenda: Where calls go that have to be tried again.
             teller: Told when calls begin.
             store: Asked for memory where a call has too little.
@@ -81,6 +81,7 @@ class Caller:
         """
         self.under_way = 0
         self._outcomes = outcomes
+        self._arguments = arguments
         self._agenda = agenda
         self._teller = teller
         self._store = store
@@ -91,18 +92,18 @@ class Caller:
         self._worker = Worker("graphdiff-files", ahead=_AHEAD)
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wary = False  # once something was changed in place, all that is read is looked at
-        self._literals: dict[int, tuple[Any, tuple[Guard, ...]]] = {}
+        self._guards = ArgumentGuards()
 
     def call(self, job: Job) -> None:
         """Make one call."""
         task = job.task
         kind = task.kind
-        args = self._outcomes.arguments(job)
+        args = self._arguments(job)
         if args is None:
             return
-        guards = self._guards(task, args)
-        if guards and (name := _first_changed(guards, closely=self._wary)) is not None:
-            self._fail(job, MutationError(_changed_before(task, name)), 0.0)
+        guards = self._guards.of(task, args)
+        if guards and (name := first_changed(guards, closely=self._wary)) is not None:
+            self._fail(job, MutationError(changed_before(task, name)), 0.0)
             return
         job.state = State.RUNNING
         if kind.torch:
@@ -120,7 +121,7 @@ class Caller:
         except (Exception, SystemExit) as error:  # whatever a node raises, the run goes on
             del given, args
             seconds = time.perf_counter() - began
-            if guards and (name := _first_changed(guards, closely=True)) is not None:
+            if guards and (name := first_changed(guards, closely=True)) is not None:
                 said = f"failed: {error or type(error).__name__}"
                 mutation = MutationError(f"it changed {name} in place, and then {said}; {_COPY}")
                 mutation.__cause__ = error
@@ -131,16 +132,14 @@ class Caller:
             return
         seconds = time.perf_counter() - began
         del given, args
-        if guards and (name := _first_changed(guards, closely=True)) is not None:
+        if guards and (name := first_changed(guards, closely=True)) is not None:
             self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
             return
         self._finish(job, result, seconds, 1)
 
     def call_batch(self, batch: list[Job]) -> None:
         """Make several calls of one node as one."""
-        found = [
-            (job, args) for job in batch if (args := self._outcomes.arguments(job)) is not None
-        ]
+        found = [(job, args) for job in batch if (args := self._arguments(job)) is not None]
         if len(found) < 2:
             for job, _ in found:
                 self.call(job)
@@ -153,9 +152,9 @@ class Caller:
         assert kind.stacked is not None
         guards: dict[str, tuple[Guard, ...]] = {}
         for job, args in zip(jobs, rows, strict=True):
-            for name, guarded in self._guards(job.task, args).items():
+            for name, guarded in self._guards.of(job.task, args).items():
                 guards[f"{name} of {job.task.name}"] = guarded
-        if self._wary and _first_changed(guards, closely=True) is not None:
+        if self._wary and first_changed(guards, closely=True) is not None:
             for job in jobs:  # so that each is told of what was changed before
                 self.call(job)
             return
@@ -179,7 +178,7 @@ class Caller:
             return
         seconds = (time.perf_counter() - began) / len(jobs)
         del given, rows, args
-        name = _first_changed(guards, closely=True) or ""
+        name = first_changed(guards, closely=True) or ""
         for job, result in zip(jobs, results, strict=True):
             if name:
                 self._fail(job, MutationError(f"it changed {name} in place: {_COPY}"), seconds)
@@ -217,23 +216,29 @@ class Caller:
         folder = OutputFolder(self._folder, self._provenance(task))
         self._inject(task, given, folder)
         self._teller.started(job, 1)
-        self.under_way += 1
         fn = task.kind.fn
 
-        def work() -> None:
+        def work() -> Callable[[], None]:
             began = time.perf_counter()
             try:
                 with NoGradients():
                     result = fn(**given)
             except BaseException as error:  # even an exit must not be lost in a thread
+                if isinstance(error, KeyboardInterrupt) and not beside:
+                    raise
                 spent, raised = time.perf_counter() - began, error
-                self._done.put(lambda: self._fail(job, raised, spent))
-                return
+                return lambda: self._fail(job, raised, spent)
             seconds = time.perf_counter() - began
             given.clear()
-            self._done.put(lambda: self._finish(job, result, seconds, 1, folder))
+            return lambda: self._finish(job, result, seconds, 1, folder)
 
-        self._worker.submit(work)
+        beside = self._agenda.waits() or self.under_way > 0
+        if beside:
+            self.under_way += 1
+            self._worker.submit(lambda: self._done.put(work()))
+            self._worker.start()
+        else:
+            work()()
 
     def _inject(self, task: Task, given: dict[str, Any], folder: OutputFolder | None) -> None:
         for name, wanted in task.kind.injected.items():
@@ -296,7 +301,7 @@ class Caller:
             self._agenda.add(job)
             return
         task = job.task
-        said = shapes(self._outcomes.arguments(job) or [])
+        said = shapes(self._arguments(job) or [])
         message = (
             f"out of memory{f' on {said}' if said else ''}: lower the size of the picture or the "
             "number of pictures, use a smaller dtype, or allow less memory for weights"
@@ -321,46 +326,13 @@ class Caller:
         self._outcomes.fail(job, error, seconds)
 
     def _make_room(self) -> bool:
-        """Let go of what the cache holds on devices; whether that was anything."""
+        """Let go of what the cache and others hold on devices; whether that was anything."""
         dropped = self._store.drop_device()
+        gave = relieve()
         torch = loaded_torch()
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return dropped > 0
-
-    # Changes in place
-
-    def _guards(self, task: Task, args: list[Any]) -> Mapping[str, tuple[Guard, ...]]:
-        """What shows whether a call changes its arguments, by parameter."""
-        for value in args:
-            if value.__class__ not in SCALARS:
-                break
-        else:
-            return _UNGUARDED
-        found: dict[str, tuple[Guard, ...]] = {}
-        names = task.kind.names
-        wired: dict[int, tuple[Guard, ...]] = {}
-        for i, wire in task.wires:
-            guards = wire.task.job.guards  # type: ignore[union-attr]
-            wired[i] = guards[wire.port] if guards is not None else ()
-        for i, value in enumerate(args):
-            if value.__class__ in SCALARS:
-                continue
-            guarded = wired.get(i)
-            if guarded is None:
-                guarded = self._literal_guards(value, lasting=not task.nested)
-            if guarded:
-                found[names[i]] = guarded
-        return found
-
-    def _literal_guards(self, value: Any, *, lasting: bool) -> tuple[Guard, ...]:  # noqa: ANN401
-        """The guards of a value that no call gives; of one that lasts, made once."""
-        known = self._literals.get(id(value))
-        if known is None or known[0] is not value:
-            known = value, guards_of(value)
-            if lasting:
-                self._literals[id(value)] = known
-        return known[1]
+        return dropped > 0 or gave
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -375,13 +347,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _is_row(value: object) -> TypeGuard[tuple[Any, ...]]:
     return isinstance(value, tuple)
-
-
-def _first_changed(guards: Mapping[str, tuple[Guard, ...]], *, closely: bool = False) -> str | None:
-    for name, found in guards.items():
-        if changed(found, closely=closely):
-            return name
-    return None
 
 
 def _where_nan_began(task: Task) -> str:
@@ -400,12 +365,3 @@ def _where_nan_began(task: Task) -> str:
     if first is None:
         return ""
     return f" (the first value that is no number came from {first.name}, a {first.kind.node.name})"
-
-
-def _changed_before(task: Task, parameter: str) -> str:
-    i = task.kind.place.get(parameter, -1)
-    source = next((wire.task.name for j, wire in task.wires if j == i), "an input")
-    return (
-        f"its argument {parameter}, which {source} gave, was changed in place after that, by a "
-        "node that reads it or holds on to it"
-    )

@@ -1,25 +1,28 @@
-"""Calls linked: arguments found, keys made, plan nodes evaluated, wires looked at."""
+"""Calls linked: arguments found, keys made, equal ones once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import is_
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from graphdiff.engine import paths
 from graphdiff.engine.body import CallSite, Expr, Local
 from graphdiff.engine.evaluate import ValueOf, evaluate
+from graphdiff.engine.inference import Inference
 from graphdiff.engine.keys import call_key, token_of
 from graphdiff.engine.kind import PLAIN, Kind
+from graphdiff.engine.mistakes import Mistakes
+from graphdiff.engine.plan_calls import PlanCalls
 from graphdiff.engine.scope import Goal, Need, Scope, Stuck
-from graphdiff.engine.task import NOTHING, Form, Known, Many, Task, Wire, filled, wires_in
+from graphdiff.engine.task import NOTHING, Form, Known, Many, Task, Wire, wires_in
 from graphdiff.graph.literals import LiteralError
-from graphdiff.graph.node import Settings, WireError
-from graphdiff.graph.spec import MISSING, Diagnostic, GraphPath
+from graphdiff.graph.node import Settings
 
-_REMEMBERED = 256
-_OPEN: Final = object()  # what is not known of a value before the run; None may be the value
+Alias: TypeAlias = tuple[int, Scope, CallSite, Task]
+"""A call that is equal to one there was: how many calls there were then, and where it stands."""
 
 
 class Calls:
@@ -27,12 +30,10 @@ class Calls:
 
     Attributes:
         linked: The calls, each after those that it reads.
-        aliases: Calls that turned out to be equal to one there was: how many calls there were then,
-            and where they stand.
+        aliases: Calls that turned out to be equal to one there was.
         diagnostics: What is wrong.
-        files: The SHA-256 of each file that a call reads.
         tasks: The calls by key.
-        evaluated: What plan nodes gave, by key.
+        origins: What each set of inputs is made of, by its number.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Calls:
         value_of: ValueOf,
         fill: Callable[[Scope, str], Form | None],
         remembered: dict[str, tuple[Known, ...]],
+        earlier: Mapping[str, Task] = MappingProxyType({}),
     ) -> None:
         """Start without any.
 
@@ -50,23 +52,38 @@ class Calls:
             fill: Fills a slot that no call fills, if what it is made of is there already.
             remembered: What earlier runs were given by plan nodes that see only their arguments,
                 by key; more is added.
+            earlier: Calls of an earlier run by key, to be used again where they are the same.
         """
         self.linked: list[Task] = []
-        self.aliases: list[tuple[int, Scope, CallSite, Task]] = []
-        self.diagnostics: list[Diagnostic] = []
-        self.files: dict[str, str] = {}
-        self.evaluated: dict[str, tuple[Known, ...]] = {}
+        self.aliases: list[Alias] = []
+        self._mistakes = Mistakes()
+        self.diagnostics = self._mistakes.found
         self.tasks: dict[str, Task] = {}
-        self._settings = settings
+        self._kinds: set[Kind] = set()
+        self._sorted = 0  # calls whose node is among these
+        self._inference = Inference(self._mistakes)
+        self._plan_calls = PlanCalls(
+            settings, value_of, remembered, self._mistakes, self._inference
+        )
+        self.origins = self._plan_calls.origins
         self._value_of = value_of
         self._fill = fill
-        self._remembered = remembered
+        self._earlier = earlier
         self._nonce = b""
         self._needed: dict[CallSite, tuple[list[Any], frozenset[int]]] = {}
-        self._said: dict[CallSite, tuple[list[Any], Any]] = {}
         self._effects: dict[tuple[str, int], int] = {}
-        self._reported: set[tuple[GraphPath, str]] = set()
-        self._refused: set[tuple[GraphPath, str, str]] = set()
+
+    @property
+    def kinds(self) -> Set[Kind]:
+        """The nodes that these are calls of."""
+        self._kinds.update(task.kind for task in self.linked[self._sorted :])
+        self._sorted = len(self.linked)
+        return self._kinds
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The SHA-256 of each file that a call reads."""
+        return {path: sha for origin in self.origins.values() for path, sha in origin.files.items()}
 
     def link(self, scope: Scope, site: CallSite) -> Need | None:
         """Fill the slots of a call's outputs, or say what has to be filled first."""
@@ -140,7 +157,7 @@ class Calls:
         if kind.paths and not self._locate(site, scope, origins, args, tokens):
             return Stuck()
         if kind.plan:
-            return self._plan_call(scope, site, args, tokens, wires, nested)
+            return self._plan_calls.link(scope, site, args, tokens, wires, nested)
         fresh = kind.cache == "never"
         if fresh:  # under a key that no other run has
             self._nonce = self._nonce or os.urandom(16)
@@ -151,19 +168,20 @@ class Calls:
             key = self._counted(key, scope.point)
             task = self.tasks.get(key)
         if task is None:
-            task = self.tasks[key] = Task(
-                kind, key, args, tokens, tuple(wires), scope, site, len(self.linked)
-            )
+            task = self._again(key, scope, site, wires, nested) if self._earlier else None
+            if task is None:
+                task = Task(kind, key, args, tokens, tuple(wires), scope, site, len(self.linked))
+                if nested:
+                    task.nested = tuple(nested)
+            self.tasks[key] = task
             self.linked.append(task)
-            if nested:
-                task.nested = tuple(nested)
             for _, wire in wires:
                 fresh = fresh or wire.task.fresh
             for _, many in nested:
                 fresh = fresh or any(wire.task.fresh for wire in wires_in(many))
             task.fresh = fresh
             if kind.inferred is not None:
-                self._infer(site, task, args, wires, nested)
+                self._inference.infer(site, task, args, wires, nested)
         else:
             self.aliases.append((len(self.linked), scope, site, task))
         if kind.single:
@@ -172,6 +190,49 @@ class Calls:
             for port, out in zip(kind.ports, task.outs, strict=True):
                 scope.values[f"{site.label}.{port}"] = out
         return None
+
+    def _again(
+        self,
+        key: str,
+        scope: Scope,
+        site: CallSite,
+        wires: list[tuple[int, Wire]],
+        nested: list[tuple[int, Many]],
+    ) -> Task | None:
+        """The call of an earlier run that is this one: of the same name, on the same wires."""
+        task = self._earlier.get(key)
+        if task is None or task.site is not site or task.scope.prefix != scope.prefix:
+            return None
+        before = task.sources()
+        now = [wire for _, wire in wires] + [wire for _, many in nested for wire in wires_in(many)]
+        if len(before) != len(now) or not all(map(is_, before, now)):
+            return None
+        task.scope = scope
+        task.number = len(self.linked)
+        task.steps = ()
+        return task
+
+    def adopt(
+        self, tasks: Sequence[Task], aliases: Iterable[Alias], around: Iterable[Task]
+    ) -> bool:
+        """Take up calls of an earlier run, if the calls around them are the same; whether it did.
+
+        Args:
+            tasks: The calls, each after those of them that it reads.
+            aliases: Calls that are equal to one of these, or to one around them.
+            around: Those around them that they read or are equal to.
+        """
+        mine, count = self.tasks, len(self.linked)
+        if not all(mine.get(task.key) is task for task in around):
+            return False
+        if any(task.key in mine for task in tasks):
+            return False
+        for number, task in enumerate(tasks, count):
+            task.number = number
+            mine[task.key] = task
+        self.linked += tasks
+        self.aliases += [(count, scope, site, task) for _, scope, site, task in aliases]
+        return True
 
     def _counted(self, key: str, point: int) -> str:
         """The key of an effect: two of one workflow write two files, though of equal content."""
@@ -184,7 +245,9 @@ class Calls:
         try:
             value = site.kind.convert[i](form.value)
         except LiteralError as error:
-            self._report(site, error.code, f"{site.label}.{site.kind.names[i]}: {error}", i)
+            self._mistakes.report(
+                site, error.code, f"{site.label}.{site.kind.names[i]}: {error}", i
+            )
             return False
         args[i] = value
         tokens[i] = form.token if value is form.value and form.token else token_of(value)
@@ -243,163 +306,23 @@ class Calls:
                 tokens[i] = token_of(args[i])
             elif marker == "read":
                 try:
-                    args[i], tokens[i] = paths.read(value, base, self.files)
+                    noted = self.origins[scope.point].files
+                    args[i], tokens[i] = paths.read(value, base, noted)
                 except OSError as error:
                     file = paths.absolute(error.filename or value, base)
                     why = error.strerror or str(error)
                     message = f"{site.label}.{kind.names[i]}: {file}: {why.lower()}"
-                    self._report(site, "missing-file", message, i)
+                    self._mistakes.report(site, "missing-file", message, i)
                     fine = False
             else:
                 try:
                     paths.refuse_outside(value)
                 except ValueError as error:
-                    self._report(site, "output-path", f"{site.label}.{kind.names[i]}: {error}", i)
+                    self._mistakes.report(
+                        site, "output-path", f"{site.label}.{kind.names[i]}: {error}", i
+                    )
                     fine = False
         return fine
-
-    def _plan_call(
-        self,
-        scope: Scope,
-        site: CallSite,
-        args: list[Any],
-        tokens: list[bytes],
-        wires: list[tuple[int, Wire]],
-        nested: list[tuple[int, Many]],
-    ) -> Need | None:
-        kind = site.kind
-        if wires or nested:
-            inside = [wire for _, wire in wires]
-            for _, many in nested:
-                inside += wires_in(many)
-            values = {wire: self._value_of(wire) for wire in inside}
-            missing = [wire for wire, value in values.items() if value is MISSING]
-            if missing:
-                return Stuck(missing)
-            for i, wire in wires:
-                args[i] = values[wire]
-            for i, many in nested:
-                args[i] = filled(many, values.__getitem__)
-        located = [str(args[i]).encode() for i, marker in kind.paths if marker == "read"]
-        key = call_key(kind.prefix, tokens + located)
-        outs = self.evaluated.get(key)
-        if outs is None and kind.closed:
-            outs = self._remembered.get(key)
-        if outs is None:
-            mistakes = len(self.diagnostics)
-            outs = self._evaluated(site, kind, args)
-            if outs is None:
-                return Stuck()
-            if kind.closed and len(self.diagnostics) == mistakes:
-                if len(self._remembered) >= _REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[key] = outs
-        self.evaluated[key] = outs
-        if kind.single:
-            scope.values[site.label] = outs[0]
-        else:
-            for port, out in zip(kind.ports, outs, strict=True):
-                scope.values[f"{site.label}.{port}"] = out
-        return None
-
-    def _evaluated(self, site: CallSite, kind: Kind, args: list[Any]) -> tuple[Known, ...] | None:
-        given = dict(zip(kind.names, args, strict=True))
-        for name, wanted in kind.injected.items():
-            if wanted is Settings:
-                given[name] = self._settings
-        try:
-            result = kind.fn(**given)
-            values = (result,) if kind.single else tuple(result)
-            outs = tuple(Known(value, token_of(value)) for value in values)
-        except Exception as error:  # a node may raise anything; the user is told what and where
-            message = f"{site.label} ({kind.node.name}): {error or type(error).__name__}"
-            self._report(site, "plan-failed", message, None, cause=error)
-            return None
-        if kind.inferred is not None:
-            self._say(site, kind, {name: given[name] for name in kind.infer_names})
-        return outs
-
-    def _infer(
-        self,
-        site: CallSite,
-        task: Task,
-        args: list[Any],
-        wires: list[tuple[int, Wire]],
-        nested: list[tuple[int, Many]],
-    ) -> None:
-        kind = site.kind
-        facts = args.copy()
-        for i, wire in wires:
-            facts[i] = _OPEN if wire.fact is None else wire.fact
-        for i, many in nested:
-            facts[i] = filled(many, lambda wire: wire.fact)
-        asked = [facts[i] for i in kind.infer_places]
-        memo = self._said.get(site)  # the passes of a loop ask the same, over and over
-        if memo is not None and all(map(is_, asked, memo[0])):
-            said = memo[1]
-        else:
-            unknown = {i for i, _ in wires if facts[i] is _OPEN}
-            known = [None if fact is _OPEN else fact for fact in asked]
-            said = self._say(site, kind, dict(zip(kind.infer_names, known, strict=True)), unknown)
-            if memo is not None and said == memo[1]:
-                said = memo[1]  # so that what reads it is asked the same again
-            self._said[site] = asked, said
-        if said is None:
-            return
-        if kind.single:
-            task.outs[0].fact = said
-        else:
-            for port, out in zip(kind.ports, task.outs, strict=True):
-                out.fact = said.get(port)
-
-    def _say(
-        self,
-        site: CallSite,
-        kind: Kind,
-        given: dict[str, Any],
-        unknown: Collection[int] = (),
-    ) -> Any:  # noqa: ANN401
-        """What a node's `infer` says; None stands for what is unknown, which it may not refuse."""
-        assert kind.inferred is not None
-        try:
-            return kind.inferred(**given)
-        except WireError as error:
-            i = kind.place.get(error.parameter)
-            if i in unknown:
-                return None
-            for j, up, slot in site.locals:
-                if j == i:
-                    mistake = site.within[: len(site.within) - 2 * up], slot, str(error)
-                    if mistake in self._refused:
-                        return None  # one wire into two nodes, as those of guidance, is one mistake
-                    self._refused.add(mistake)
-            self._report(site, "wire-mismatch", self._mismatch(site, error), i)
-        return None
-
-    def _mismatch(self, site: CallSite, error: WireError) -> str:
-        where = f"{site.label}.{error.parameter}"
-        i = site.kind.place.get(error.parameter)
-        source = next((slot for j, _, slot in site.locals if j == i), None)
-        wired = f", wired to ${source.removeprefix('$')}" if source else ""
-        return f"{where}{wired}: {error}"
-
-    def _report(
-        self,
-        site: CallSite,
-        code: str,
-        message: str,
-        parameter: int | None,
-        cause: Exception | None = None,
-    ) -> None:
-        """Note a mistake, once for each place: a loop makes it in every pass."""
-        path = site.path if parameter is None else (*site.path, site.kind.names[parameter])
-        if (path, code) in self._reported:
-            return
-        self._reported.add((path, code))
-        known = getattr(cause, "help", None)
-        self.diagnostics.append(
-            Diagnostic(code, message, path, help=known if isinstance(known, str) else None)
-        )
 
 
 def _expr_at(site: CallSite, position: int) -> Expr | None:

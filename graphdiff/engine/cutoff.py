@@ -10,12 +10,14 @@ those of the sources.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from graphdiff.engine.body import gathered_token
 from graphdiff.engine.content import digest
 from graphdiff.engine.guard import tensors_in
 from graphdiff.engine.job import Job, State
 from graphdiff.engine.keys import call_key
+from graphdiff.engine.provenance import made_from
 from graphdiff.engine.store import NoStore, Store
 from graphdiff.engine.task import Form, Known, Many, Task, Wire, wires_in
 from graphdiff.engine.values import UnkeyableError
@@ -32,20 +34,29 @@ class Cutoff:
     Args:
         store: Where they are looked up.
         tasks: The calls of the run, by key.
+        told: What pictures say about where they came from.
     """
 
-    def __init__(self, store: Store, tasks: Mapping[str, Task]) -> None:
+    def __init__(
+        self, store: Store, tasks: Mapping[str, Task], told: Callable[[Task], Mapping[str, Any]]
+    ) -> None:
         self._store = store
         self._tasks = tasks
+        self._told = told
         self._active = not isinstance(store, NoStore)
 
     def find(self, job: Job) -> bool:
-        """Whether the store has, under the key of a call that is ready, what an equal one gave."""
+        """Whether the store has, under the key of a call that is ready, what an equal one gave.
+
+        What an effect wrote says where it came from: it is found for the same workflow and inputs.
+        """
         task = job.task
         if not self._active or task.fresh or not (task.wires or task.nested):
             return False
         if job.content is None:
             job.content = self._content_key(task)
+            if job.content is not None and task.kind.effect:
+                job.content = call_key(job.content.encode(), [made_from(self._told(task))])
         return job.content is not None and not task.carried and self._linked(job)
 
     def cut_loops(
@@ -109,14 +120,24 @@ class Cutoff:
 
     def _content(self, wire: Wire) -> bytes | None:
         """What any other call knows an argument by."""
-        if wire.digest is None:
-            wire.digest = self._digest_of(wire)
-        return None if wire.digest is None else b"#" + wire.digest.encode()
-
-    def _digest_of(self, wire: Wire) -> str | None:
-        """The content digest of a value, if it can be had without much ado."""
         job = wire.task.job
         assert job is not None
+        found = None if job.digests is None else job.digests[wire.port]
+        if found is None:
+            found = self._digest_of(job, wire)
+            if found is None:
+                return None
+            if job.digests is not None:
+                job.digests[wire.port] = found
+            else:
+                outs = job.task.outs
+                job.digests = (
+                    [found] if len(outs) == 1 else [found if o is wire else None for o in outs]
+                )
+        return b"#" + found.encode()
+
+    def _digest_of(self, job: Job, wire: Wire) -> str | None:
+        """The content digest of a value, if it can be had without much ado."""
         if job.outputs is not None and not _on_device(job, wire.port):
             try:
                 return digest(job.outputs[wire.port])

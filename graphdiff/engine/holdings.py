@@ -27,19 +27,22 @@ class Holdings:
 
     def get(self, wire: Wire) -> Any:  # noqa: ANN401 - any value, or FREED
         """A value, read from the store if need be; FREED if it is not to be had."""
-        job = wire.task.job
-        assert job is not None
-        if job.outputs is not None and job.outputs[wire.port] is not FREED:
-            return job.outputs[wire.port]
+        assert wire.task.job is not None
+        return self.output(wire.task.job, wire.port)
+
+    def output(self, job: Job, port: int) -> Any:  # noqa: ANN401 - any value, or FREED
+        """An output of a call, read from the store if need be; FREED if it is not to be had."""
+        if job.outputs is not None and job.outputs[port] is not FREED:
+            return job.outputs[port]
         if job.state is not State.FOUND and job.state is not State.DONE:
             return FREED
-        entry = self._store.get(wire.task.key)
+        entry = self._store.get(job.task.key)
         if entry is None:
             return FREED
-        job.outputs = [entry.values[port] for port in wire.task.kind.ports]
+        job.outputs = [entry.values[port] for port in job.task.kind.ports]
         job.guards = [guards_of(value) for value in job.outputs]
         job.nan = holds_nan(job.guards)
-        return job.outputs[wire.port]
+        return job.outputs[port]
 
     def arguments(self, task: Task) -> list[Any] | None:
         """The arguments of a call; None if one of them is not to be had."""
@@ -99,10 +102,11 @@ class Holdings:
         if not self.complete and job.task.scope.pinned:
             self._pinned.append((job, port))
             return
-        job.task.outs[port].digest = None
         if len(job.outputs) == 1:
-            job.outputs = job.guards = None
+            job.outputs = job.guards = job.digests = None
             return
         job.outputs[port] = FREED
+        if job.digests is not None:
+            job.digests[port] = None
         if job.guards is not None:
             job.guards[port] = ()

@@ -53,9 +53,12 @@ def identity_of(node: Node[..., Any]) -> Identity:
         packages = _packages_of(top)
         if "." not in module and top not in _OWN and _is_loose(top):
             packages |= beside(start.parent)
-        for _, source in sorted(sources_of(module, start, packages).items()):
+        for name, source in sorted(sources_of(module, start, packages).items()):
             hashes.append(source.hash)
             torch = torch or source.torch
+            if source.changed_ns > node.declared_ns and name.removeprefix(".") in sys.modules:
+                # What runs is what was imported before the change, of which the text is gone.
+                hashes.append(f"as it was at {node.declared_ns}")
     return Identity(
         name=node.name,
         version=_version_of(top),

@@ -58,6 +58,7 @@ class Job:
         total: What it took with all that it was made of, as far as this run knows.
         stored: Whether a store has its outputs.
         content: What it is made of, by content, if that is known.
+        digests: The content digests of its outputs by port, where somebody asked.
         group: What it has in common with the calls that it can run with.
         retried: Whether it ran out of memory once already.
         nan: Whether one of its outputs was seen to hold what is no number.
@@ -65,8 +66,8 @@ class Job:
     """
 
     __slots__ = (
-        "content", "dependents", "group", "guards", "nan", "outputs", "readers", "retried",
-        "seconds", "started", "state", "stored", "task", "total", "waiting",
+        "content", "dependents", "digests", "group", "guards", "nan", "outputs", "readers",
+        "retried", "seconds", "started", "state", "stored", "task", "total", "waiting",
     )  # fmt: skip
 
     def __init__(self, task: Task, state: State) -> None:
@@ -81,6 +82,7 @@ class Job:
         self.total = 0.0
         self.stored = state is State.FOUND
         self.content: str | None = None
+        self.digests: list[str | None] | None = None
         self.group: tuple[bytes, Hashable] | None = None
         self.retried = False
         self.nan = False
@@ -112,7 +114,7 @@ class Job:
     def begin_again(self) -> None:
         """Its outputs are lost: it waits to run once more."""
         self.state = State.WAITING
-        self.outputs = None
+        self.outputs = self.digests = None
         self.stored = False
         self.started = False
         self.waiting = 0

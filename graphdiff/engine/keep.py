@@ -44,6 +44,7 @@ class Keeper:
 
     Attributes:
         lasts: Whether the store outlives the process.
+        unbegun: What is to be written, before anything is.
     """
 
     def __init__(self, store: Store, workflow: str) -> None:
@@ -53,6 +54,7 @@ class Keeper:
         self._nothing = isinstance(store, NoStore)
         self.lasts = not isinstance(store, MemoryStore | NoStore)
         self._writer = Worker("graphdiff-writer", ahead=64)
+        self.unbegun = self._writer.later
         self._cheap = _CHEAP_ONES
         self._unkeyable: set[str] = set()
         self._warnings: list[str] = []
@@ -91,6 +93,8 @@ class Keeper:
             self._remember(task, values, job.seconds, content_key)
         if durable:
             self.write(job, values, content_key)
+            if host + device > _SMALL:
+                self.begin()
 
     def record(self, job: Job, values: dict[str, Any], content_key: str | None) -> None:
         """Keep what an effect did."""
@@ -131,6 +135,10 @@ class Keeper:
                 self._warnings.append(f"what {task.name} gives could not be kept: {error}")
 
         self._writer.submit(put)
+
+    def begin(self) -> None:
+        """Begin to write, beside the call that is made next."""
+        self._writer.start()
 
     def close(self) -> None:
         """Wait until everything is written."""

@@ -16,6 +16,7 @@ from graphdiff.engine.calls import Calls
 from graphdiff.engine.evaluate import ValueOf, evaluate, gathered
 from graphdiff.engine.keys import token_of
 from graphdiff.engine.kind import PLAIN
+from graphdiff.engine.relink import Linked, LinkedLoop, Place, same
 from graphdiff.engine.scope import Goal, Items, Need, Passes, Scope, Stuck
 from graphdiff.engine.task import Form, Known, Many, Wire, wires_in
 from graphdiff.graph.literals import LiteralError
@@ -30,17 +31,42 @@ class Linker:
         calls: The calls.
         stuck: The values that goals wait for.
         extra: Values that are needed in any case though no call that reads them is linked yet.
+        loops: Whether there is a loop in what was linked.
+        consulted: Whether values of the run had a say in what was linked.
+        adopted: The loops that were taken over from an earlier run, by where they stand.
     """
 
     def __init__(
-        self, settings: Settings, value_of: ValueOf, remembered: dict[str, tuple[Known, ...]]
+        self,
+        settings: Settings,
+        value_of: ValueOf,
+        remembered: dict[str, tuple[Known, ...]],
+        earlier: Linked | None = None,
     ) -> None:
-        """Start without anything linked; the arguments are those of `Calls`."""
-        self.calls = Calls(settings, value_of, self._fill_now, remembered)
+        """Start without anything linked.
+
+        Args:
+            settings: As for `Calls`.
+            value_of: As for `Calls`.
+            remembered: As for `Calls`.
+            earlier: What an earlier run has linked, which is this one's now.
+        """
+
+        def consult(wire: Wire) -> Any:  # noqa: ANN401 - any value
+            self.consulted = True
+            return value_of(wire)
+
+        self.calls = Calls(
+            settings, consult, self._fill_now, remembered, earlier.tasks if earlier else {}
+        )
         self.stuck: list[Wire] = []
         self.extra: list[Wire] = []
-        self._value_of = value_of
+        self.loops = False
+        self.consulted = False
+        self.adopted: dict[Place, LinkedLoop] = {}
+        self._value_of = consult
         self._pinned: list[Scope] = []
+        self._earlier = earlier.loops if earlier else {}
 
     def advance(self, goals: Iterable[Goal]) -> list[Goal]:
         """Fill as many goals as can be; the rest is what it returns, waiting for `stuck`.
@@ -182,6 +208,7 @@ class Linker:
         return None
 
     def _loop(self, scope: Scope, slot: str, site: LoopSite, _: object) -> Need | None:
+        self.loops = True
         items: Items | dict[str, Items]
         if isinstance(site.over, dict):
             items = {}
@@ -205,6 +232,34 @@ class Linker:
                 return found  # goals, or stuck
             items, count = found, len(found)
         scope.values[slot] = Passes(site, scope, items, count)
+        return None
+
+    def _adopt(self, scope: Scope, slot: str, site: LoopSite) -> Need | None:
+        """Take a loop over from an earlier run, if it reads the same and gives the same.
+
+        The slots that it reads are filled in the order in which they were, up to the first that
+        differs: so nothing is linked that would not be linked otherwise.
+        """
+        place = site, scope.prefix
+        loop = self._earlier.get(place)
+        if loop is None or f"${site.label}" in scope.values:
+            return None
+        if slot not in loop.outputs:
+            del self._earlier[place]
+            return None
+        for name, before in loop.reads:
+            now: Form | None = scope.values.get(name)
+            if now is None:
+                return scope, name
+            if not same(now, before):
+                break
+        else:
+            if self.calls.adopt(loop.tasks, loop.aliases, loop.around):
+                loop.passes.move(scope)
+                scope.values[f"${site.label}"] = loop.passes
+                self.loops = True
+                self.adopted[place] = loop
+        del self._earlier[place]
         return None
 
     def _items(self, expr: Expr, scope: Scope, site: LoopSite) -> Items | Need:
@@ -296,6 +351,8 @@ class Linker:
         return found
 
     def _loop_output(self, scope: Scope, slot: str, site: LoopSite, inner: str) -> Need | None:
+        if self._earlier and (need := self._adopt(scope, slot, site)) is not None:
+            return need
         passes = self._passes(scope, site)
         if not isinstance(passes, Passes):
             return passes
@@ -314,6 +371,8 @@ class Linker:
         return None
 
     def _collected(self, scope: Scope, slot: str, site: LoopSite, inner: str) -> Need | None:
+        if self._earlier and (need := self._adopt(scope, slot, site)) is not None:
+            return need
         passes = self._passes(scope, site)
         if not isinstance(passes, Passes):
             return passes

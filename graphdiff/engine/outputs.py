@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from graphdiff.graph.spec import Diagnostic, WorkflowError
+from graphdiff.paths import unwritable
+
 _NAME_BYTES: Final = 200  # file systems take 255, and a number may have to fit
 _INSERTED_BYTES: Final = 120  # so that what stands beside it in a name seldom has to be cut
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
@@ -86,6 +89,20 @@ class OutputFolder:
         if not wanted.parent.resolve().is_relative_to(self.folder.resolve()):
             raise ValueError(f"{path!r} leaves the output folder {self.folder} by a link")
         return wanted
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse an output folder that nothing can be written to.
+
+    Raises:
+        WorkflowError: no file can be made in it, or it cannot be made itself.
+    """
+    why = unwritable(folder)
+    if why is not None:
+        wrong = "written to" if folder.is_dir() else "made"
+        message = f"the output folder {folder} cannot be {wrong}: {why}"
+        help = "name another one, with --output-dir or output_dir="
+        raise WorkflowError((Diagnostic("output-path", message, help=help),))
 
 
 def path_names(path: str) -> list[str]:

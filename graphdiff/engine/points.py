@@ -10,8 +10,9 @@ from graphdiff.engine.program import Point, Program, Uncollected
 from graphdiff.engine.task import Task, Wire, wires_in
 from graphdiff.engine.window import Window
 
-TakeUp: TypeAlias = Callable[[list[Task], list[Wire]], None]
-"""Takes up calls that are needed; the outputs on these wires are held."""
+TakeUp: TypeAlias = Callable[[list[Task], list[Wire], list[Wire]], None]
+"""Takes up calls that are needed; the outputs on the first wires are held, linking asks for those
+on the second."""
 
 
 class Points:
@@ -68,7 +69,7 @@ class Points:
         awaited = [*linker.stuck, *linker.extra]
         self.stuck = {wire.task for wire in linker.stuck}
         self.complete = self._holdings.complete = linked and self.window.complete
-        self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited])
+        self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited], linker.stuck)
         for wire in self._awaited:
             self._holdings.release(wire)
         self._awaited = awaited

@@ -14,12 +14,13 @@ from graphdiff.engine.body import Body, CallSite, IfSite
 from graphdiff.engine.kind import kind_of
 from graphdiff.engine.layout import Compiler
 from graphdiff.engine.link import Linker
+from graphdiff.engine.relink import LinkedRuns
 from graphdiff.engine.scope import Goal, Passes, Scope
 from graphdiff.engine.targets import Wanted, wanted
 from graphdiff.engine.task import Form, Task, Wire, wires_in
 from graphdiff.graph.node import Settings
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Diagnostic, Graph, WorkflowError
+from graphdiff.graph.spec import Diagnostic, Graph, GraphPath, WorkflowError
 from graphdiff.graph.workflow import Workflow
 
 
@@ -84,6 +85,7 @@ class Program:
         result_slots: The slots whose values it gives.
         linker: Its calls.
         points: Its sets of inputs.
+        laid_out: The body without what the targets add to it.
     """
 
     def __init__(
@@ -96,8 +98,19 @@ class Program:
         value_of: Callable[[Wire], Any],
         targets: Sequence[str] | None = None,
         exact: bool = False,
+        runs: LinkedRuns | None = None,
     ) -> None:
         """Lay out a workflow that has passed the checker, and bind its inputs.
+
+        Args:
+            workflow: The workflow.
+            points: Its sets of inputs.
+            registry: The node types.
+            settings: For nodes that ask for them.
+            value_of: The value of a wire, or MISSING while it has none.
+            targets: What the run is for; None for the workflow's outputs and effects.
+            exact: Whether calls are never batched.
+            runs: What earlier runs have linked.
 
         Raises:
             WorkflowError: an input or a target is wrong, or there is no set of inputs.
@@ -106,16 +119,17 @@ class Program:
             message = "there are no sets of inputs: give at least one, be it empty"
             raise WorkflowError((Diagnostic("nothing-to-run", message),))
         self.workflow = workflow
-        body = laid_out(workflow.graph, registry, exact=exact)
+        body = self.laid_out = laid_out(workflow.graph, registry, exact=exact)
         self.wanted: Wanted = wanted(body, targets)
         self.body: Body = body.with_slots(self.wanted.inside)
-        self.linker = Linker(settings, value_of, body.evaluated)
         slots = self.wanted.slots()
         self.result_slots = frozenset(s for p in self.wanted.results.values() for s in p.values())
         self.points = [
             Point(p.label, bind(self.body, p.inputs, label=p.label, point=i), slots)
             for i, p in enumerate(points)
         ]
+        earlier = runs.take(body, slots) if runs is not None and len(points) == 1 else None
+        self.linker = Linker(settings, value_of, body.evaluated, earlier)
 
     def advance(self, points: Sequence[Point] | None = None) -> bool:
         """Link as much of these points as can be; whether nothing is left to link.
@@ -142,7 +156,21 @@ class Program:
     def _placed(self, diagnostic: Diagnostic) -> Diagnostic:
         if diagnostic.place is not None:
             return diagnostic
-        return replace(diagnostic, place=self.workflow.places.value(diagnostic.path))
+        place = self.workflow.places.value(diagnostic.path)
+        used = _part_around(diagnostic.path)
+        at = self.workflow.places.key(used) if used else None
+        if at is None or place is None or at.file == place.file:
+            return replace(diagnostic, place=place)
+        message = f"{diagnostic.message} (in the part {used[-1]}, {place})"
+        return replace(diagnostic, message=message, place=at)
+
+
+def _part_around(path: GraphPath) -> GraphPath:
+    """Where the outermost part is used that a place is in; nothing if it is in none."""
+    for i in range(2, len(path) - 1):
+        if path[i] == "type" and path[i - 2] == "nodes":
+            return path[:i]
+    return ()
 
 
 def _identity(goal: Goal) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from graphdiff.engine.program import Point, Program
 from graphdiff.engine.scope import Scope
 from graphdiff.engine.task import Known
 from graphdiff.graph.installed import version_of
-from graphdiff.graph.spec import WorkflowError
+from graphdiff.graph.spec import Graph, WorkflowError
 
 _SCALARS = frozenset((type(None), bool, int, float, str))
 
@@ -29,13 +29,13 @@ def provenance(program: Program, point: Point, settings: Mapping[str, str]) -> d
         point: The set of inputs.
         settings: Device and dtype, as they were asked for.
     """
-    evaluated = program.linker.calls.evaluated.values()
-    said = [_SAID_BY(out.value) for outs in evaluated for out in outs]
+    origins = program.linker.calls.origins[point.scope.point]
+    said = [_SAID_BY(out.value) for outs in origins.evaluated.values() for out in outs]
     computed = {
         "device": {name for one in said for name in one.device},
         "dtype": {name for one in said for name in one.dtype},
     }
-    files = dict(program.linker.calls.files)
+    files = dict(origins.files)
     for one in said:
         files |= one.files
     return {
@@ -49,19 +49,33 @@ def provenance(program: Program, point: Point, settings: Mapping[str, str]) -> d
     }
 
 
+def made_from(told: Mapping[str, Any]) -> bytes:
+    """A token of the workflow and the inputs that provenance tells of."""
+    return token_of({name: told.get(name) for name in ("workflow", "inputs")})
+
+
 def _texts(program: Program) -> dict[str, Any]:
     """The original text with what it includes, or that of what was built in Python."""
     workflow = program.workflow
     if workflow.sources:
         main = next(iter(workflow.sources))
         return {"main": main, "sources": dict(workflow.sources)}
+    name = f"{workflow.graph.name or 'workflow'}.yaml"
+    text = _WRITTEN(workflow.graph)
+    return {"main": name, "sources": {name: text}} if text else {"main": "", "sources": {}}
+
+
+def _written(graph: Graph) -> str:
+    """The text of what was built in Python; none of what holds values that no file can."""
     from graphdiff.graph.dump import dump
 
     try:
-        name = f"{workflow.graph.name or 'workflow'}.yaml"
-        return {"main": name, "sources": {name: dump(workflow.graph)}}
-    except WorkflowError:  # it holds values that no file can
-        return {"main": "", "sources": {}}
+        return dump(graph)
+    except WorkflowError:
+        return ""
+
+
+_WRITTEN = ByIdentity(_written, most=8)
 
 
 def _inputs(scope: Scope) -> dict[str, Any]:
@@ -140,7 +154,7 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 def _versions(program: Program) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    kinds = {id(task.kind): task.kind for task in program.linker.calls.linked}.values()
+    kinds = program.linker.calls.kinds
     for kind in kinds:
         found[kind.node.__module__.partition(".")[0]] = kind.identity.version
     if any(kind.torch for kind in kinds):

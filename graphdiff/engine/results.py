@@ -109,8 +109,13 @@ def _is_there(form: Form) -> bool:
 
 
 def _reader(name: str, forms: Mapping[str, Form], holdings: Holdings) -> Callable[[], Any]:
+    # What this run knows of its calls: the calls themselves may serve another one by then.
+    jobs = {wire: wire.task.job for form in forms.values() for wire in wires_in(form)}
+
     def value_of(wire: Wire) -> Any:  # noqa: ANN401 - any value
-        value = holdings.get(wire)
+        job = jobs[wire]
+        assert job is not None
+        value = holdings.output(job, wire.port)
         if value is FREED:
             raise LookupError(f"{name} is not in the cache any more: run the workflow again")
         return value

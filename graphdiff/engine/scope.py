@@ -152,6 +152,12 @@ class Passes:
             )
         return self.scopes[index]
 
+    def move(self, scope: Scope) -> None:
+        """Stand in another scope that is filled alike."""
+        self.scope = scope
+        for inside in self.scopes:
+            inside.parent = scope
+
     def item(self, index: int, name: str) -> Form:
         """What a pass finds in `$item`, or in `$item.name`."""
         items = self.items[name] if isinstance(self.items, dict) else self.items

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,38 +11,30 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack
 
 from graphdiff.engine.errors import Interrupted, RunError
 from graphdiff.engine.events import Watcher
+from graphdiff.engine.opening import Cache as Cache
+from graphdiff.engine.opening import open_store
 from graphdiff.engine.outputs import OutputFolder
 from graphdiff.engine.plan import Plan
 from graphdiff.engine.plan import plan as plan_program
 from graphdiff.engine.program import Point, PointInputs, Program
 from graphdiff.engine.provenance import provenance
-from graphdiff.engine.reread import Files
+from graphdiff.engine.relink import LinkedRuns
+from graphdiff.engine.reread import Runnable, Workflows
 from graphdiff.engine.results import Results
 from graphdiff.engine.run import WINDOW, Cancel, Runner, ValueWatcher
-from graphdiff.engine.store import CacheWarning, NoStore, Store, Tiered
+from graphdiff.engine.store import CacheWarning, Tiered
 from graphdiff.engine.sweep import refuse_clashes
 from graphdiff.engine.targets import listed
 from graphdiff.engine.why import Why, why
-from graphdiff.graph.check import checked
 from graphdiff.graph.node import Settings
 from graphdiff.graph.registry import Registry, load_registry
-from graphdiff.graph.spec import Diagnostic, Graph, WorkflowError
 from graphdiff.graph.workflow import Workflow
-from graphdiff.paths import cache_directory, unwritable
 
 if TYPE_CHECKING:
     from graphdiff.engine.diff import Diff
-    from graphdiff.graph.build import Graph as BuiltGraph
-
-Runnable: TypeAlias = "Workflow | Graph | BuiltGraph | Path | str"
-"""A workflow in any form: a file, what was built in Python, or the data of either."""
-
-Cache: TypeAlias = Store | Path | str | bool | None
-"""True for the user's cache, a folder for another, False or None for none; or a store."""
 
 Points: TypeAlias = Sequence[PointInputs] | Mapping[str, Mapping[str, Any]]
 
-_REMEMBERED = 4
 _PAUSE = 0.5  # seconds between accounts of runs: edits follow each other quickly, each cheap
 
 
@@ -87,11 +77,8 @@ class Session:
         self.exact = exact
         self.metadata = metadata
         self.window = window
-        self._checked: OrderedDict[
-            tuple[int, tuple[str, ...] | None], tuple[object, Workflow, Registry]
-        ] = OrderedDict()
-        self._files = Files(self.registry)
-        self._lock = threading.Lock()
+        self._workflows = Workflows(self.registry)
+        self._runs = LinkedRuns()
         self._closed = False
         self._remembers_from = 0.0
 
@@ -109,9 +96,9 @@ class Session:
 
     def close(self) -> None:
         """Let go of what is held in memory; nothing can be run in this session any more."""
-        with self._lock:
-            self._closed = True
-            self._checked.clear()
+        self._closed = True
+        self._workflows.clear()
+        self._runs.clear()
         clear = getattr(getattr(self.store, "memory", None), "clear", None)
         if clear is not None:
             clear()
@@ -126,30 +113,7 @@ class Session:
             RuntimeError: the session was closed.
         """
         self._refuse_closed()
-        targets = listed(targets)
-        if isinstance(workflow, Path | str):
-            return self._files.load(workflow, targets), self.registry
-        key = id(workflow), None if targets is None else tuple(targets)
-        lasting = isinstance(workflow, Workflow | Graph)  # a builder may grow
-        with self._lock:
-            known = self._checked.get(key) if lasting else None
-            if known is not None:
-                self._checked.move_to_end(key)
-                return known[1], known[2]
-        if isinstance(workflow, Workflow):
-            whole = workflow
-        elif isinstance(workflow, Graph):
-            whole = Workflow(workflow)
-        else:
-            whole = workflow.workflow
-        registry = self.registry.with_nodes(whole.nodes)
-        found = checked(whole, registry, targets=targets)
-        if lasting:
-            with self._lock:
-                self._checked[key] = workflow, found, registry
-                while len(self._checked) > _REMEMBERED:
-                    self._checked.popitem(last=False)
-        return found, registry
+        return self._workflows.load(workflow, listed(targets))
 
     def run(
         self,
@@ -178,9 +142,7 @@ class Session:
             Interrupted: the run was stopped; what was computed is kept.
         """
         points = [PointInputs(inputs or {})]
-        runner = self._runner(workflow, points, targets, on_event, on_value, cancel)
-        self._refuse_unwritable(runner.program, targets)
-        return self._ran(runner)
+        return self._ran(self._runner(workflow, points, targets, on_event, on_value, cancel))
 
     def run_many(
         self,
@@ -211,7 +173,6 @@ class Session:
         sets = point_inputs(points)
         runner = self._runner(workflow, sets, targets, on_event, on_value, cancel)
         refuse_clashes(runner.program)
-        self._refuse_unwritable(runner.program, targets)
         results = self._ran(runner)
         if results.points:
             return results
@@ -279,28 +240,6 @@ class Session:
                 "this session was closed: open another one, or do this inside its `with` block"
             )
 
-    def _refuse_unwritable(self, program: Program, targets: Sequence[str] | None) -> None:
-        """Refuse an output folder that effects could not write to, before what they write is done.
-
-        A folder that is there may hold all of it already, so that only one that cannot be made is
-        certain to be of no use.
-        """
-        folder = self.output_dir
-        if folder.is_dir() or targets is not None or "$effects" not in program.body.slots:
-            return
-        why = unwritable(folder)
-        if why is not None:
-            raise WorkflowError(
-                (
-                    Diagnostic(
-                        "output-path",
-                        f"the output folder {folder} cannot be made: {why}",
-                        (),
-                        help="name another one, with --output-dir or output_dir=",
-                    ),
-                )
-            )
-
     def _ran(self, runner: Runner) -> Results:
         """Run, and let the cache remember what was run, to tell later why something runs again."""
         try:
@@ -309,6 +248,7 @@ class Session:
             self._remember(runner.program, error.results, complete=False)
             raise
         self._remember(runner.program, results, complete=True)
+        self._runs.give(runner.program)
         return results
 
     def _remember(self, program: Program, results: Results, *, complete: bool) -> None:
@@ -354,6 +294,7 @@ class Session:
             on_value=on_value,
             cancel=cancel,
             window=self.window,
+            runs=self._runs,
         )
 
 
@@ -415,28 +356,6 @@ def plan(
         WorkflowError: the workflow, an input, a target or a file is wrong.
     """
     return Session(**options).plan(workflow, inputs, targets=targets)
-
-
-def open_store(cache: Cache) -> Store:
-    """The store that a session uses: memory in front of a disk, or none.
-
-    Raises:
-        NotADirectoryError: what is named for a folder is a file.
-    """
-    if cache is None or cache is False:
-        return NoStore()
-    if not isinstance(cache, Path | str | bool):
-        return cache
-    from graphdiff.engine.disk import DiskStore
-    from graphdiff.engine.memory import MemoryStore
-
-    folder = cache_directory() if isinstance(cache, bool) else Path(cache)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"{folder}: the cache is to be a folder, and this is a file: name another one, with "
-            "--cache-dir, GRAPHDIFF_CACHE or cache="
-        )
-    return Tiered(MemoryStore(), DiskStore(folder))
 
 
 def point_inputs(points: Points) -> list[PointInputs]:

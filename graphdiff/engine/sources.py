@@ -34,10 +34,12 @@ class Source(NamedTuple):
     Args:
         hash: The hash of its normal form: without comments, docstrings and layout.
         imports: Every name in it that may be a module.
+        changed_ns: When it was last changed, in nanoseconds since the epoch.
     """
 
     hash: str
     imports: tuple[str, ...]
+    changed_ns: int
 
     @property
     def torch(self) -> bool:
@@ -109,9 +111,9 @@ class _Notes:
         if held is None or held[0] != state:
             match self._known.get(at):
                 case {"state": noted, "hash": str(digest), "imports": [*imports]} if noted == state:
-                    source = Source(digest, tuple(imports))
+                    source = Source(digest, tuple(imports), _changed(state))
                 case _:
-                    source = _summarised(path, module)
+                    source = Source(*_summarised(path, module), _changed(state))
                     if _state(path) == state and time.time_ns() - state[4] > _FRESH_NS:
                         note = {"state": state, "hash": source.hash, "imports": source.imports}
                         with self._lock:
@@ -157,20 +159,26 @@ def _state(path: str) -> list[int]:
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
+def _changed(state: list[int]) -> int:
+    """When a file was last changed, by the time that only the system sets, where there is one."""
+    return state[3] if os.name == "nt" else state[4]
+
+
 # What a file says
 
 
-def _summarised(path: str, module: str) -> Source:
+def _summarised(path: str, module: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of a file's normal form, and what it may import."""
     text = Path(path).read_bytes()
     try:
         tree = ast.parse(text)
     except SyntaxError:  # a file that something imports only elsewhere, or a template
-        return Source(sha256(text).hexdigest(), ())
+        return sha256(text).hexdigest(), ()
     package = module if os.path.basename(path) == "__init__.py" else module.rpartition(".")[0]
     imports = tuple(sorted(set(_imports(tree, package))))
     for item in ast.walk(tree):
         _drop_docstring(item)
-    return Source(sha256(ast.dump(tree).encode()).hexdigest(), imports)
+    return sha256(ast.dump(tree).encode()).hexdigest(), imports
 
 
 def _drop_docstring(item: ast.AST) -> None:

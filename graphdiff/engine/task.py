@@ -47,17 +47,15 @@ class Wire:
         port: Which of its outputs, by position.
         token: What it adds to the key of a call that reads it: the key of the call it comes from.
         fact: What the node's `infer` said of it.
-        digest: The content digest of its value, if somebody asked.
     """
 
-    __slots__ = ("digest", "fact", "port", "task", "token")
+    __slots__ = ("fact", "port", "task", "token")
 
     def __init__(self, task: Task, port: int, token: bytes) -> None:
         self.task = task
         self.port = port
         self.token = token
         self.fact: Any = None
-        self.digest: str | None = None
 
     def __repr__(self) -> str:
         return f"Wire({self.task.name}, {self.task.kind.ports[self.port]!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,6 +176,8 @@ class Node(Generic[P, R]):
         cache: What is kept: `"auto"` by cost, `"always"`, `"memory"`, or `"never"`, which makes
             everything that depends on it fresh in each run.
         renamed: Old names of arguments, to their new ones.
+        declared_ns: When it was declared, which is when its file was read: nanoseconds since the
+            epoch.
     """
 
     def __init__(
@@ -193,6 +196,7 @@ class Node(Generic[P, R]):
         self.effect = effect
         self.cache: CachePolicy = cache
         self.renamed: Mapping[str, str] = dict(renamed or {})
+        self.declared_ns = time.time_ns()
         self.batch: Batched | None = None
         self.needed: Callable[..., Iterable[str]] | None = None
         self.inferred: Callable[..., Any] | None = None

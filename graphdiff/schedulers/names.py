@@ -133,12 +133,14 @@ def named(name: str, schedule: str | None = None) -> dict[str, Any]:
     elif sampler in SAMPLERS:
         config = dict(SAMPLERS[sampler])
     else:
-        raise ValueError(_unknown("sampler", name, [*SAMPLERS, *_ALIASES, *NAMES]))
+        known = "graphdiff.schedulers.names.SAMPLERS lists them; diffusers' classes are known too"
+        raise ValueError(_unknown("sampler", name, [*SAMPLERS, *_ALIASES, *NAMES], known))
     chosen = follows if schedule is None else _simple(schedule)
     if chosen is None:
         return config
     if chosen not in SCHEDULES:
-        raise ValueError(_unknown("schedule", schedule or chosen, list(SCHEDULES)))
+        known = f"There are {', '.join(SCHEDULES)}"
+        raise ValueError(_unknown("schedule", schedule or chosen, list(SCHEDULES), known))
     keys = dict(SCHEDULES[chosen])
     rule = rule_class(config["_class_name"])
     if config["_class_name"] == "EulerAncestralDiscreteScheduler" and chosen in _spreads():
@@ -178,7 +180,7 @@ def _simple(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip().lower().replace("++", "pp"))
 
 
-def _unknown(kind: str, name: str, names: list[str]) -> str:
-    near = get_close_matches(_simple(name), names, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"there is no {kind} {name!r}; {hint}There are {', '.join(names)}"
+def _unknown(kind: str, name: str, names: list[str], known: str) -> str:
+    near = get_close_matches(_simple(name), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"there is no {kind} {name!r}; {hint}{known}"

@@ -25,12 +25,39 @@ def test_a_line_tells_of_a_slow_call_and_none_of_a_quick_one(
     assert capsys.readouterr() == ("", "slow (Decode) 1.50 s\n")
 
 
-def test_a_loop_is_one_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+def said_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], times: list[float]
+) -> str:
+    """What is said of a loop whose last passes end at these times."""
     with Lines() as lines:
-        for done in range(1, 31):
+        for done, now in enumerate(times, 31 - len(times)):
+            monkeypatch.setattr("time.monotonic", lambda now=now: now)
             lines(LoopProgress("denoise", done, 30))
-    said = capsys.readouterr().err
-    assert re.fullmatch(r"denoise 30/30 steps, [\d.]+ a second\n", said)
+    return capsys.readouterr().err
+
+
+def test_a_loop_is_one_line_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = said_of(monkeypatch, capsys, [k / 8 for k in range(30)])
+    assert said == "denoise 30/30 steps, 8.0 a second\n"
+
+
+def test_the_rate_of_a_resumed_loop_is_that_of_the_passes_that_ran(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = said_of(monkeypatch, capsys, [1000 + k / 2 for k in range(5)])
+    assert said == "denoise 30/30 steps, 2.0 a second\n"
+
+
+def test_passes_that_end_at_once_have_no_rate_and_batches_that_of_their_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = said_of(monkeypatch, capsys, [k * 1e-5 for k in range(30)])
+    assert said == "denoise 30/30 steps\n"
+    batches = [batch + k * 1e-5 for batch in range(3) for k in range(10)]
+    said = said_of(monkeypatch, capsys, batches)
+    assert said == "denoise 30/30 steps, 10.0 a second\n"
 
 
 def test_a_failure_is_said_when_it_happens(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graphdiff.engine.errors import RunError
-from graphdiff.graph.spec import If, Input, Part, Ref, WorkflowError
+from graphdiff.engine.store import NoStore
+from graphdiff.graph.spec import If, Input, Loop, Part, Ref, WorkflowError
 from tests.engine.toys import (
     call,
     calls,
@@ -84,3 +85,20 @@ def test_a_part_runs_as_if_it_were_written_out() -> None:
     flat = graph({"one": call("One"), "y": call("Add", a="$one", b=5)}, {"r": "$y"})
     keys = {c.name: c.key for c in planned(what).calls}
     assert {c.name: c.key for c in planned(flat).calls}["y"] == keys["part.y"]
+
+
+def test_a_test_whose_value_was_freed_is_computed_again_for_a_later_pass() -> None:
+    loop = Loop(
+        over=2,
+        carry={"x": 0},
+        nodes={
+            "above": call("Above", x=0, limit=20),
+            "which": If(ref("above"), 1, 2),
+            "stop": call("Above", x=0, limit=25),
+        },
+        next={"x": ref("which")},
+        collect={"all": ref("which")},
+        until=ref("stop"),
+    )
+    results = run(graph({"loop": loop}, {"r": "$loop.all"}), store=NoStore())
+    assert results.outputs["r"] == [2, 2]

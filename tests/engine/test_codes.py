@@ -9,7 +9,7 @@ from pathlib import Path
 from graphdiff.graph.codes import CODES
 
 ENGINE = Path(__file__).parents[2] / "graphdiff" / "engine"
-CODE_AT = {"Diagnostic": 0, "_mistake": 0, "_report": 1}
+CODE_AT = {"Diagnostic": 0, "_mistake": 0, "report": 1}
 """Where the code stands among the arguments of what makes a diagnostic."""
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from graphdiff.engine.memory import MemoryStore
+from graphdiff.engine.program import Point, Program
 from graphdiff.graph.spec import Loop
 from tests.engine.toys import (
     cached,
@@ -72,3 +76,22 @@ def test_early_cutoff_goes_down_a_chain_of_any_length() -> None:
 
     run(what(1, 5), store=store)
     assert ran(run(what(2, 4), store=store)) == ["n0"]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_an_effect_on_an_equal_value_is_found_unless_its_file_tells_of_another_run(
+    tmp_path: Path, tells: bool
+) -> None:
+    store = MemoryStore()
+
+    def what(a: int, b: int) -> Any:
+        nodes = {"sum": call("Add", a=a, b=b), "save": call("Save", value="$sum", path="s.txt")}
+        return graph(nodes)
+
+    def told(program: Program, _: Point) -> dict[str, Any]:
+        return {"workflow": repr(program.workflow.graph) if tells else ""}
+
+    options: dict[str, Any] = {"store": store, "output_dir": tmp_path, "provenance": told}
+    run(what(1, 5), **options)
+    assert ran(run(what(2, 4), **options)) == (["sum", "save"] if tells else ["sum"])
+    assert ran(run(what(2, 4), **options)) == []

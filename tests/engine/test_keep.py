@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from graphdiff.engine.disk import DiskStore
 from graphdiff.engine.keep import worth_keeping
 from graphdiff.engine.maintain import ls
 from graphdiff.engine.session import Session
+from graphdiff.engine.store import CacheWarning
 from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Element, Loop
@@ -95,3 +98,22 @@ def test_small_tensors_that_later_runs_start_from_are_kept_however_cheap_they_we
     what = graph(nodes, {"r": "$sum"})
     Session(cache=tmp_path, registry=registry).run(what)
     assert {entry.name for entry in ls(tmp_path)} == {"text", "loop[2].move", "sum"}
+
+
+def test_an_exit_while_something_is_written_down_loses_that_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = DiskStore.put
+
+    def exits(self: DiskStore, key: str, values: Any, meta: Any, **more: Any) -> Any:
+        if values[""] == 2:
+            raise SystemExit("out of the writer")
+        return put(self, key, values, meta, **more)
+
+    monkeypatch.setattr(DiskStore, "put", exits)
+    nodes = {f"n{k}": call("Add", a=k) for k in range(1, 5)}
+    what = graph(nodes, {f"n{k}": f"$n{k}" for k in range(1, 5)})
+    with pytest.warns(CacheWarning, match="out of the writer"):
+        results = Session(cache=tmp_path, registry=Registry.of(*NODES)).run(what)
+    assert dict(results.outputs) == {f"n{k}": k for k in range(1, 5)}
+    assert {entry.name for entry in ls(tmp_path)} == {"n1", "n3", "n4"}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from graphdiff.engine.identity import identity_of
 from graphdiff.engine.keys import list_token, map_token, token_of
-from graphdiff.graph.registry import Registry
+from graphdiff.graph.registry import Registry, load_registry
 from graphdiff.graph.spec import Graph, Input, Loop
 from tests.engine.toys import Add, call, graph, planned, ref
 
@@ -323,3 +324,23 @@ def test_a_helper_beside_a_loose_file_of_nodes_is_in_its_identity(
     first = source("def factor():\n    return 2\n")
     assert source("def factor():\n    return 3\n") != first
     assert source("def factor():\n    return 2  # two\n") == first
+
+
+def test_a_node_file_that_is_edited_after_it_was_loaded_is_not_taken_for_what_runs(
+    tmp_path: Path,
+) -> None:
+    text = "from graphdiff import node\n\n@node\ndef Late(x: int) -> int:\n    return x * 2\n"
+    file = tmp_path / "late_nodes.py"
+    file.write_text(text)
+    loaded = load_registry([file]).nodes["Late"]
+    as_loaded = identity_of(loaded).source
+    assert identity_of(loaded).source == as_loaded
+    edited = text.replace("x * 2", "x * 3")
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    file.write_text(edited)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "late_nodes.py").write_text(edited)
+    new = load_registry([tmp_path / "new" / "late_nodes.py"]).nodes["Late"]
+    assert loaded.fn(1) == 2
+    assert new.fn(1) == 3
+    assert identity_of(loaded).source not in (as_loaded, identity_of(new).source)

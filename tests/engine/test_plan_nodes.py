@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from graphdiff.engine.session import Session
 from graphdiff.graph.node import Settings, WireError, node
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Call, Loop, WorkflowError
 from tests.engine.toys import (
     NODES,
+    REGISTRY,
     call,
     calls,
     count_to,
@@ -111,3 +116,23 @@ def test_one_mistake_in_each_of_two_loops_is_two_and_in_two_calls_of_one_is_one(
     with pytest.raises(WorkflowError, match="wants metres, got deg") as error:
         run(what)
     assert [d.path[1] for d in error.value.diagnostics] == ["one", "two"]
+
+
+def test_a_wire_that_does_not_fit_in_a_part_is_told_where_the_part_is_used_and_where_it_is_in_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "part.yaml").write_text(
+        "graphdiff: 1\ninputs:\n  side: {type: float}\nnodes:\n"
+        "  sum: {type: Distance, a: $inputs.side, b: 1.0}\noutputs:\n  x: $sum\n"
+    )
+    main = tmp_path / "main.yaml"
+    main.write_text(
+        "graphdiff: 1\nnodes:\n  angle: {type: Degrees, x: 1.0}\n"
+        "  wall: {type: ./part.yaml, side: $angle}\noutputs:\n  x: $wall\n"
+    )
+    with pytest.raises(WorkflowError) as raised:
+        Session(cache=None, registry=REGISTRY).plan(main)
+    (mistake,) = raised.value.diagnostics
+    assert mistake.place is not None
+    assert (Path(mistake.place.file).name, mistake.place.line) == ("main.yaml", 4)
+    assert re.search(r"got deg \(in the part wall, .*part\.yaml:5:\d+\)$", mistake.message)

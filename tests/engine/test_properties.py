@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphdiff.engine.memory import MemoryStore
+from graphdiff.engine.relink import LinkedRuns
+from graphdiff.engine.results import Results
 from graphdiff.engine.store import NoStore, Store
 from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Call, Element, Graph, If, Loop, Ref
-from tests.engine.toys import planned, run, statuses
+from graphdiff.graph.spec import Call, Element, Graph, If, Input, Loop, Ref
+from tests.engine.toys import planned, run, runner_of, statuses
 
 
 @node
@@ -50,23 +53,32 @@ def values(names: list[str]) -> st.SearchStrategy[Any]:
     return st.one_of(literal, st.sampled_from(names).map(lambda n: Ref(tuple(n.split(".")))))
 
 
+def _inputs_in(names: list[str]) -> st.SearchStrategy[Any]:
+    """A reference to one of the workflow's inputs, if there are any."""
+    inputs = [Ref(tuple(name.split("."))) for name in names if name.startswith("inputs.")]
+    return st.sampled_from(inputs) if inputs else st.nothing()
+
+
 @st.composite
 def elements(
-    draw: Any, names: list[str], prefix: str, depth: int
+    draw: Any, names: list[str], prefix: str, depth: int, foreseen: bool = False
 ) -> tuple[dict[str, Element], Any]:
-    """Nodes that may read these names and each other, and the names of their outputs."""
+    """Nodes that may read these names and each other, and the names of their outputs.
+
+    If it is `foreseen`, which of them are needed is known before they run.
+    """
     nodes: dict[str, Element] = {}
     outer = list(names)
     for k in range(draw(st.integers(1, 5))):
         name = f"{prefix}{k}"
         kind = draw(st.sampled_from(["call", "call", "call", "both", "if", "loop"]))
         if kind == "loop" and depth < 2:
-            nodes[name] = loop = draw(loops(outer, f"{name}_", depth + 1))
+            nodes[name] = loop = draw(loops(outer, f"{name}_", depth + 1, foreseen))
             outer += [f"{name}.{output}" for output in (*loop.carry, *loop.collect)]
             continue
         if kind == "if":
-            test: Any = draw(st.booleans())
-            if draw(st.booleans()):
+            test: Any = draw(st.one_of(st.booleans(), _inputs_in(names)))
+            if not foreseen and draw(st.booleans()):
                 nodes[f"{name}t"] = Call("Longer", {"a": draw(values(outer)), "than": 20})
                 test = Ref((f"{name}t",))
             nodes[name] = If(test, draw(values(outer)), draw(values(outer)))
@@ -79,14 +91,15 @@ def elements(
 
 
 @st.composite
-def loops(draw: Any, names: list[str], prefix: str, depth: int) -> Loop:
+def loops(draw: Any, names: list[str], prefix: str, depth: int, foreseen: bool = False) -> Loop:
     """A loop with two things carried, and something collected."""
     plain = [n for n in names if n.split(".")[0] not in ("item", "index", "carry")]
     inner = [*plain, "item", "index", "carry.x", "carry.y"]
-    nodes, outer = draw(elements(inner, prefix, depth))
-    over = draw(st.one_of(st.integers(0, 3), st.lists(st.integers(0, 2), max_size=3)))
+    nodes, outer = draw(elements(inner, prefix, depth, foreseen))
+    lists = st.lists(st.integers(0, 2), max_size=3)
+    over = draw(st.one_of(st.integers(0, 3), lists, _inputs_in(names)))
     until = None
-    if draw(st.integers(0, 4)) == 0:
+    if not foreseen and draw(st.integers(0, 4)) == 0:
         nodes[f"{prefix}u"] = Call("Longer", {"a": draw(values(outer)), "than": 25})
         until = Ref((f"{prefix}u",))
     return Loop(
@@ -106,8 +119,25 @@ def graphs(draw: Any) -> Graph:
     return Graph(nodes=nodes, outputs=outputs)
 
 
+@st.composite
+def graphs_with_inputs(draw: Any) -> Graph:
+    inputs = {name: Input("int", default=0) for name in ("p", "q")}
+    given = [f"inputs.{name}" for name in inputs]
+    nodes, names = draw(elements(given, "n", 0, True))
+    loop = draw(loops(names, "m_", 1, True))
+    inside = ["carry.x", *(name for name, node in loop.nodes.items() if isinstance(node, Call))]
+    end = Call("Mix", {"a": draw(values(inside)), "b": Ref(("carry", "x")), "tag": 1})
+    loop = replace(loop, nodes={**loop.nodes, "end": end}, next={**loop.next, "x": Ref(("end",))})
+    nodes["m"] = loop
+    outputs = {"o": Ref(("m", "x")), "also": draw(values(names))}
+    return Graph(nodes=nodes, outputs=outputs, inputs=inputs)
+
+
 class BruteForce:
     """Evaluates a graph by the book: every value anew, each time that it is asked for."""
+
+    def __init__(self, **inputs: int) -> None:
+        self.inputs = inputs
 
     def graph(self, graph: Graph) -> dict[str, Any]:
         scope = Names(graph.nodes, None, {})
@@ -117,6 +147,8 @@ class BruteForce:
         if not isinstance(value, Ref):
             return value
         head = value.path[0]
+        if head == "inputs":
+            return self.inputs[value.path[1]]
         if head in ("item", "index", "carry"):
             return scope.local[".".join(value.path)]
         while head not in scope.nodes:
@@ -140,7 +172,8 @@ class BruteForce:
     def loop(self, loop: Loop, scope: Names) -> dict[str, Any]:
         carry = {f"carry.{n}": self.value(v, scope) for n, v in loop.carry.items()}
         collected: dict[str, list[Any]] = {name: [] for name in loop.collect}
-        items = range(loop.over) if isinstance(loop.over, int) else loop.over
+        over = self.value(loop.over, scope)
+        items = range(over) if isinstance(over, int) else over
         for index, item in enumerate(items):
             inner = Names(loop.nodes, scope, {"item": item, "index": index, **carry})
             assert isinstance(loop.next, dict)
@@ -215,3 +248,29 @@ def test_a_run_resumes_from_whatever_is_left_of_the_cache(graph: Graph, data: An
     assert dict(results.outputs) == BruteForce().graph(graph)
     if plan.complete:
         assert {c.name: c.status for c in plan.calls if c.status != "skip"} == statuses(results)
+
+
+EDITS = st.lists(st.tuples(st.sampled_from("pq"), st.integers(0, 2)), min_size=2, max_size=6)
+
+
+@OFTEN
+@given(graphs_with_inputs(), EDITS)
+def test_a_run_that_takes_over_what_others_linked_does_what_a_plan_of_its_own_says(
+    graph: Graph, edits: list[tuple[str, int]]
+) -> None:
+    store, runs = MemoryStore(), LinkedRuns()
+    read_later: list[tuple[Results, dict[str, Any]]] = []
+    inputs = {"p": 2, "q": 1}
+    for edited, now in edits:
+        inputs = inputs | {edited: now}
+        expected = BruteForce(**inputs).graph(graph)
+        plan = planned(graph, inputs, store=store, registry=REGISTRY)
+        runner = runner_of(graph, inputs, store=store, registry=REGISTRY, runs=runs)
+        results = runner.run()
+        runs.give(runner.program)
+        read_later.append((results, expected))
+        if plan.complete:
+            said = {c.name: c.status for c in plan.calls if c.status != "skip"}
+            assert said == statuses(results)
+    for results, expected in read_later:
+        assert dict(results.outputs) == expected

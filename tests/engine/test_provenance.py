@@ -14,7 +14,7 @@ from graphdiff.engine.session import Session
 from graphdiff.graph.node import Outputs, node
 from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Input
-from tests.engine.toys import call, graph
+from tests.engine.toys import ReadText, call, graph
 
 told: list[Mapping[str, Any]] = []
 
@@ -45,7 +45,7 @@ def Load(folder: str, dtype: str = "float32") -> list[Model]:
 
 
 @node(effect=True)
-def Tell(models: list[Model], outputs: Outputs) -> int:
+def Tell(models: list[Model], outputs: Outputs, text: str = "") -> int:
     """Note the provenance."""
     told.append(outputs.provenance())
     return len(models)
@@ -107,3 +107,24 @@ def test_a_file_that_one_alone_read_is_told_in_words() -> None:
         "file base.safetensors: aaaaaaaaaaaa -> bbbbbbbbbbbb",
         "file style.safetensors: not read -> cccccccccccc",
     ]
+
+
+def test_each_picture_of_a_sweep_is_told_its_own_files_and_inputs(tmp_path: Path) -> None:
+    told.clear()
+    nodes = {
+        "m": call("Load", folder="$inputs.folder"),
+        "text": call("ReadText", path="$inputs.file"),
+        "t": call("Tell", models="$m", text="$text"),
+    }
+    what = graph(nodes, {}, {"folder": Input("str"), "file": Input("path")})
+    files = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for file in files:
+        file.write_text(file.name)
+    session = Session(cache=None, output_dir=tmp_path, registry=Registry.of(Load, Tell, ReadText))
+    points = {f.stem: {"folder": f"/models/{f.stem}", "file": f} for f in files}
+    session.run_many(what, points)
+    for file, one in zip(files, told, strict=True):
+        assert one["inputs"] == {"folder": f"/models/{file.stem}", "file": str(file)}
+        text, *models = sorted(one["files"], key=lambda name: name.endswith(".safetensors"))
+        assert text.endswith(file.name)
+        assert models == [f"models/{file.stem}/{n}.safetensors" for n in (1, 2)]

@@ -374,3 +374,32 @@ def test_a_watcher_that_raises_loses_no_work(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="nobody is watching"):
             Session(cache=tmp_path, registry=registry).run(what, on_event=watcher)
     assert calls.count("Slow") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
+    make: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = make().run(file).files
+
+    def refuse(self: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert make().run(file).files == written  # which takes no writing
+    calls.clear()
+    for targets in (None, ["save"]):
+        with pytest.raises(WorkflowError, match=r"out cannot be written to: .*permission denied"):
+            make().run(file, {"n": 2}, targets=targets)
+    assert calls == []
+    assert make().run(file, {"n": 2}, targets=["x"]).outputs["x"] == 2
+
+
+def test_an_effect_that_writes_no_files_needs_no_folder(tmp_path: Path) -> None:
+    @node(effect=True)
+    def Ring(times: int) -> int:
+        """Ring a bell."""
+        return times
+
+    (tmp_path / "taken").write_text("a file")
+    session = Session(cache=None, output_dir=tmp_path / "taken", registry=Registry.of(Ring))
+    assert ran(session.run(graph({"bell": call("Ring", times=3)}))) == ["bell"]

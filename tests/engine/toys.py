@@ -261,6 +261,28 @@ def run(
     **options: Any,
 ) -> Results:
     """Run a graph of toys."""
+    return runner_of(
+        what,
+        inputs,
+        store=store,
+        output_dir=output_dir,
+        points=points,
+        registry=registry,
+        **options,
+    ).run()
+
+
+def runner_of(
+    what: Graph,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    store: Store | None = None,
+    output_dir: Path = Path("/nowhere"),
+    points: Sequence[PointInputs] | None = None,
+    registry: Registry = REGISTRY,
+    **options: Any,
+) -> Runner:
+    """A run of a graph of toys, to begin."""
     return Runner(
         Workflow(what),
         points or [PointInputs(inputs or {})],
@@ -269,7 +291,7 @@ def run(
         store=MemoryStore() if store is None else store,
         output_dir=output_dir,
         **options,
-    ).run()
+    )
 
 
 def planned(what: Graph, inputs: Mapping[str, Any] | None = None, **options: Any) -> Plan:

@@ -44,6 +44,10 @@ class Reporter(Protocol):
         """Show an event."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Show a line between what events show."""
+        ...
+
 
 def reporter() -> Reporter:
     """Bars where stderr is a terminal, else lines."""
@@ -74,11 +78,15 @@ class Lines:
             case LoopProgress(loop, done, total):
                 self._loop(loop, done, total)
             case NodeFinished(node, kind, seconds) if seconds >= _WORTH_A_LINE and "[" not in node:
-                self._say(f"{node} ({kind}) {seconds:.2f} s")
+                self.tell(f"{node} ({kind}) {seconds:.2f} s")
             case NodeFailed(error=error):
-                self._say(f"error: {error}")
+                self.tell(f"error: {error}")
             case _:
                 pass
+
+    def tell(self, text: str) -> None:
+        """Show a line."""
+        click.echo(text, err=True)
 
     def _loop(self, loop: str, done: int, total: int | None) -> None:
         now = time.monotonic()
@@ -87,11 +95,7 @@ class Lines:
         if done == total or now - shown >= _LINE_SECONDS:
             self._shown[loop] = now
             said = f", {rate:.1f} a second" if rate else ""
-            self._say(f"{loop} {done}{f'/{total}' if total else ''} steps{said}")
-
-    @staticmethod
-    def _say(text: str) -> None:
-        click.echo(text, err=True)
+            self.tell(f"{loop} {done}{f'/{total}' if total else ''} steps{said}")
 
 
 class Bars:
@@ -128,11 +132,18 @@ class Bars:
             case LoopProgress(loop, done, total):
                 self._loop(loop, done, total)
             case NodeFailed(error=error):
-                self._say(f"error: {error}")
+                self.tell(f"error: {error}", style="red")
             case RunFinished():
                 self._show("")
             case _:
                 pass
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Show a line above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(text, style=style, markup=False, highlight=False)
+        else:
+            click.echo(text, err=True)
 
     def _start(self) -> Progress:
         if self._bars is None:
@@ -167,9 +178,3 @@ class Bars:
         if self._now is None:
             self._now = self._bars.add_task(text, total=None, counted=False, rate=None)
         self._bars.update(self._now, description=text, visible=bool(text))
-
-    def _say(self, text: str) -> None:
-        if self._bars is not None:
-            self._bars.console.print(text, style="red", markup=False, highlight=False)
-        else:
-            click.echo(text, err=True)

@@ -113,9 +113,10 @@ def run_once(
             if as_json:
                 results = _run(session, target, inputs, sweep, targets, print_event, cancel)
             else:
+                from graphdiff.cli.notices import notices
                 from graphdiff.cli.progress import reporter
 
-                with reporter() as watch:
+                with reporter() as watch, notices(watch.tell):
                     results = _run(session, target, inputs, sweep, targets, watch, cancel)
     except RunError as error:
         code, results = EXIT_FAILED, error.results

@@ -19,6 +19,9 @@ class Reliever(Protocol):
         ...
 
 
+captures = threading.RLock()
+"""Held while the work of a device is recorded: one graph in a process at a time."""
+
 _lock = threading.Lock()
 _relievers: weakref.WeakSet[Reliever] = weakref.WeakSet()
 
@@ -35,3 +38,15 @@ def relieve() -> bool:
         asked = list(_relievers)
     gave = [reliever.relieve() for reliever in asked]
     return any(gave)
+
+
+def give_back() -> None:
+    """Give back to devices what torch keeps of their memory and nothing holds any more.
+
+    Torch fails if it is asked for that while a graph is recorded, by whichever thread.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        with captures:
+            torch.cuda.empty_cache()

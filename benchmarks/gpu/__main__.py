@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import get_args
 
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.stderr.write("torch sees no GPU here; --device cpu --family tiny tries the way\n")
         return 2
+    torch.backends.cudnn.benchmark = options.search
     folder = written(
         family(options.family), options.checkpoints, dtype=dtype, device=options.device
     )
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
     )
     name = f"{options.table}-{task.name}-{options.steps}-steps-batch-{options.batch}"
     facts = {"device": Device(options.device).name, "dtype": options.dtype, "arguments": arguments}
-    results = Results(options.out, name, facts)
+    results = Results(options.out, _unused(options.out, name), facts)
     guard = threading.Timer(deadline.left + _GRACE, _give_up)
     guard.daemon = True
     guard.start()
@@ -66,6 +68,12 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(report.table(results.rows) + "\n")
     sys.stderr.write(f"{results.data}\n{results.picture}\n")
     return 0
+
+
+def _unused(folder: Path, name: str) -> str:
+    """The name, or where another run has left its table under it, the name with a number."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(each for each in names if not (folder / f"{each}.json").exists())
 
 
 def _give_up() -> None:
@@ -97,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tolerance", type=float, help="share of the contrast; by dtype if unset")
     parser.add_argument("--points", type=int, default=16, help="seeds of a sweep")
     parser.add_argument("--budget", type=float, default=4.0, help="GB of weights for `memory`")
+    parser.add_argument("--search", action="store_true", help="cuDNN tries convolutions out")
     parser.add_argument("--matrix", type=int, default=8192, help="side of the product timed")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument(

@@ -11,7 +11,7 @@ from graphdiff.checkpoints.build import size_in, size_of, storages
 from graphdiff.checkpoints.handles import DeviceKind, Dtype, LoRA, TextualInversion, Weights
 from graphdiff.checkpoints.lora import Change, changes_of
 from graphdiff.checkpoints.lora_keys import LoraPart, Modules
-from graphdiff.pressure import relieve
+from graphdiff.pressure import give_back, relieve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,7 +204,7 @@ class Residents:
 
             gc.collect()  # what brings its blocks refers to them, and they to it
         if keys:
-            _return_memory()
+            give_back()
 
     def _make_room(self, device: DeviceKind, needed: int, *, keep: Iterable[Key | None]) -> None:
         most = self._most()
@@ -246,10 +246,3 @@ class Residents:
                 self.drop(goes.__contains__)
                 return True
         return False
-
-
-def _return_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -22,7 +22,7 @@ from graphdiff.engine.teller import Teller
 from graphdiff.engine.worker import Worker
 from graphdiff.graph.node import Settings
 from graphdiff.graph.spec import Place
-from graphdiff.pressure import relieve
+from graphdiff.pressure import give_back, relieve
 
 _AHEAD = 8  # effects that may wait for the worker, since they hold their pictures
 _COPY = "a node gives new values and leaves its arguments as they are; copy it first"
@@ -329,9 +329,8 @@ class Caller:
         """Let go of what the cache and others hold on devices; whether that was anything."""
         dropped = self._store.drop_device()
         gave = relieve()
-        torch = loaded_torch()
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if loaded_torch() is not None:
+            give_back()
         return dropped > 0 or gave
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
+
+from graphdiff.pressure import captures, give_back
 
 
 class Recording(Protocol):
@@ -60,7 +62,9 @@ class Recorder(Protocol):
         ...
 
 
-_one_at_a_time = threading.Lock()  # torch records one graph in a process at a time
+# Torch 2.11 has its allocator of pinned memory take these captures to go on, by their pools: it may
+# ask the graphs which they are, and such a pool cannot be entered again.
+_failed: dict[Any, torch.cuda.CUDAGraph] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,16 @@ class Cuda:
         is gone, so that one is always shared with a graph that lives.
         """
         graph = torch.cuda.CUDAGraph()
-        pool = beside.graph.pool() if isinstance(beside, _Graph) else None
+        known = beside.graph.pool() if isinstance(beside, _Graph) else None
+        pool = torch.cuda.graph_pool_handle() if known is None or known in _failed else known
         stream = torch.cuda.current_stream()
-        with _one_at_a_time:
+        with captures:
             try:
                 with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                     outputs = work()
+            except BaseException:
+                _end(graph, pool)
+                raise
             finally:
                 torch.cuda.set_stream(stream)  # torch forgets to where a capture has failed
         return _Graph(graph, outputs)
@@ -123,4 +131,17 @@ class Cuda:
 
     def trim(self) -> None:
         """Empty torch's cache."""
-        torch.cuda.empty_cache()
+        give_back()
+
+
+def _end(graph: torch.cuda.CUDAGraph, pool: Any) -> None:  # noqa: ANN401 - opaque, says torch
+    """Tell torch's allocator that a capture is over that failed, which torch 2.11 leaves out.
+
+    It would take the capture to go on for ever: to empty its cache would fail from then on, and so
+    would the next capture, which begins with that.
+    """
+    allocator = cast("Any", torch)._C
+    with suppress(RuntimeError):  # it knows, as it does from torch 2.12 on
+        allocator._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+        _failed[pool] = graph
+        allocator._cuda_releasePool(torch.cuda.current_device(), pool)

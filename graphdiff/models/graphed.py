@@ -25,6 +25,7 @@ _GRAPHS = 8  # of one model; each holds the memory that its pass works in
 _CAPTURES = 3  # of one signature, before what is let go again and again stays eager
 _WARM = 64  # signatures that are remembered before they are captured
 _AHEAD = 2  # passes that may be enqueued and not done
+_thread = threading.local()
 
 
 def graphed(model: M) -> M:
@@ -82,7 +83,7 @@ class _Replays:
         self._time = names.index("timestep") if "timestep" in names else None
         self._passes: dict[Hashable, _Pass] = {}  # the one used last is last
         self._captures: Counter[Hashable] = Counter()
-        self._warm: set[tuple[Hashable, int]] = set()
+        self._warm: set[tuple[Hashable, object]] = set()
         self._marks: deque[Mark] = deque()
         self._warned = False
         self._lock = threading.RLock()  # inputs and outputs of a graph are there once
@@ -174,7 +175,7 @@ class _Replays:
         with self._lock:
             if len(self._warm) == _WARM:
                 self._warm.clear()
-            self._warm.add((signature, threading.get_ident()))
+            self._warm.add((signature, _this_thread()))
         return result
 
     def _is_due(self, signature: Hashable) -> bool:
@@ -182,7 +183,7 @@ class _Replays:
 
         Libraries keep handles and plans for each thread, and cannot make them in a capture.
         """
-        is_warm = (signature, threading.get_ident()) in self._warm
+        is_warm = (signature, _this_thread()) in self._warm
         return is_warm and self._captures[signature] < _CAPTURES
 
     def _captured(self, signature: Hashable, call: _Call, tensors: list[Tensor]) -> _Pass | None:
@@ -199,7 +200,7 @@ class _Replays:
                 self._warned = True
                 warnings.warn(
                     f"{self._name} cannot be captured into a CUDA graph, and runs slower without: "
-                    f"{type(error).__name__}: {error}",
+                    f"{_said(error)}",
                     RuntimeWarning,
                     stacklevel=4,
                 )
@@ -276,6 +277,21 @@ def _can_be_hashed(signature: Hashable) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _this_thread() -> object:
+    """What stands for this thread alone; its number will be another's once it has ended."""
+    if not hasattr(_thread, "itself"):
+        _thread.itself = object()
+    itself: object = _thread.itself
+    return itself
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong, and before that what torch hides as it ends a capture that failed."""
+    said = f"{type(error).__name__}: {error}"
+    before = error.__cause__ or error.__context__
+    return said if before is None else f"{said}, after {type(before).__name__}: {before}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphdiff.checkpoints.handles import DeviceKind, Dtype
@@ -46,7 +46,10 @@ def free_memory(device: DeviceKind) -> int | None:
         import torch
 
         free, _ = torch.cuda.mem_get_info()
-        return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        # All of torch's statistics by their names would take longer than to launch a step.
+        held: Any = torch.cuda.memory_stats_as_nested_dict()
+        kept, used = (held[f"{kind}_bytes"]["all"]["current"] for kind in ("reserved", "allocated"))
+        return int(free + kept - used)
     return None
 
 

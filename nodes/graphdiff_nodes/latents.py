@@ -271,7 +271,8 @@ def latent_mask(mask: Mask, like: Tensor) -> Tensor:
     """Shrink a mask to the size of latents, taking the nearest pixel, in their dtype and device."""
     from torch.nn.functional import interpolate
 
-    return interpolate(mask.values, like.shape[2:]).to(like.device, like.dtype)
+    small = interpolate(mask.values, like.shape[2:])
+    return small.to(like.device, like.dtype, non_blocking=True)
 
 
 def _decode(vae: VAE, samples: Tensor) -> Tensor:

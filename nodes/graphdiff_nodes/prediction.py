@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+import threading
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from graphdiff.checkpoints.handles import ControlNet, UNet
@@ -14,6 +16,8 @@ from graphdiff_nodes.values import Area, Conditioning, ConditioningPart, Control
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def _rows(unet: UNet, index: int, job: Job) -> Iterator[_Row]:
             timestep,
             part,
             tuple(
-                _control_cut(control, crop, unet.spatial_factor)
+                _control_cut(_control_moved(control, unet), crop, unet.spatial_factor)
                 for control in part.controls
                 if control.window.holds(job.step)
             ),
@@ -136,7 +140,8 @@ def _forward(unet: UNet, rows: Sequence[_Row]) -> list[Tensor]:
             arguments["added_cond_kwargs"] = _added(unet, rows, sizes, sample)
     if unet.guidance_width:
         scales = [row.guidance for row in rows if row.guidance is not None]
-        embedded = guidance_embedding(scales, unet.guidance_width).to(device, dtype)
+        embedded = guidance_embedding(scales, unet.guidance_width)
+        embedded = embedded.to(device, dtype, non_blocking=True)
         arguments["timestep_cond"] = _repeated(embedded, sizes)
     if rows[0].controls:
         down, middle = _residuals(rows, sizes, sample, timestep, arguments)
@@ -291,7 +296,7 @@ def _combined(job: Job, share: Sequence[tuple[_Row, Tensor]]) -> Tensor:
         assert part is not None  # only parts of a conditioning are averaged
         weight = torch.full_like(weights, part.weight)
         if part.mask is not None:
-            mask = part.mask.to(weight)
+            mask = _moved(part.mask, weight.device, weight.dtype)
             weight = weight * torch.nn.functional.interpolate(mask, shape[2:], mode="bilinear")
         rows, columns = row.crop or (slice(None), slice(None))
         total[:, :, rows, columns] += predicted * weight[:, :, rows, columns]
@@ -310,6 +315,39 @@ def _cells(area: Area, factor: int, sample: Tensor) -> tuple[slice, slice]:
 
 def _cut(tensor: Tensor, crop: tuple[slice, slice] | None) -> Tensor:
     return tensor if crop is None else tensor[:, :, crop[0], crop[1]]
+
+
+def _control_moved(control: Control, unet: UNet) -> Control:
+    """A control whose picture lies where a UNet computes."""
+    from dataclasses import replace
+
+    import torch
+
+    dtype: torch.dtype = getattr(torch, unet.dtype)
+    hint = _moved(control.hint, torch.device(unet.device), dtype)
+    return control if hint is control.hint else replace(control, hint=hint)
+
+
+def _moved(picture: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A picture on a device, brought there once, as long as it lives, and not in each step.
+
+    Pictures lie on the host: to bring one is to cast all of it there, and to wait for the device.
+    """
+    if (picture.device.type, picture.dtype) == (device.type, dtype):
+        return picture
+    with _lock:
+        known = _brought().setdefault(picture, {})
+        if (device, dtype) not in known:
+            known[device, dtype] = picture.to(device, dtype)
+        return known[device, dtype]
+
+
+@cache
+def _brought() -> MutableMapping[Tensor, dict[tuple[torch.device, torch.dtype], Tensor]]:
+    """What was brought to devices, by what it was before; nodes never change a tensor."""
+    from torch.utils.weak import WeakIdKeyDictionary
+
+    return WeakIdKeyDictionary()
 
 
 def _control_cut(control: Control, crop: tuple[slice, slice] | None, factor: int) -> Control:

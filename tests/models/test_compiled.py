@@ -180,6 +180,7 @@ def test_by_regions_it_computes_what_the_plain_model_does(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
 def test_on_a_gpu_regions_are_compiled_and_then_captured(tmp_path: Path) -> None:
     plain = randomise(UNet2DConditionModel.from_config(COMMON)).requires_grad_(False)
     plain = plain.to("cuda", memory_format=torch.channels_last)

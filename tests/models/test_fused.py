@@ -19,6 +19,7 @@ from graphdiff.models.fused import PointwiseConv2d, fused
 from tests.models.reference import COMMON, UNETS, assert_equal, noise, randomise, unet_inputs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API settings")  # some torches
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,16 @@ def test_an_accelerator_is_bounded_by_memory_alone(monkeypatch: pytest.MonkeyPat
     assert rows_that_pay(LARGE, 10, dtype="float32", device="cuda") > 1000
 
 
+def test_what_torch_keeps_and_does_not_use_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {
+        "reserved_bytes": {"all": {"current": 70}, "small_pool": {"current": 1}},
+        "allocated_bytes": {"all": {"current": 20}, "small_pool": {"current": 1}},
+    }
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda: held)
+    assert free_memory("cuda") == 1050
+
+
 def test_free_memory_is_read_where_the_system_tells_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +184,25 @@ def test_the_command_writes_a_table(
     assert {file.name for file in tmp_path.iterdir() if file.is_file()} == {
         "pictures-tiny-2-steps-batch-1.json",
         "pictures-tiny-2-steps-batch-1.png",
+    }
+
+
+def test_a_second_table_of_one_name_leaves_the_first_one_as_it_is(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(trial: Trial) -> Iterator[Row]:
+        yield Row("pictures", ", ".join(trial.ways), "s", 1.0)
+
+    monkeypatch.setattr(pictures, "measure", measure)
+    told = ["pictures", "--family", "tiny", "--device", "cpu", "--dtype", "float32"]
+    told += ["--out", str(tmp_path), "--checkpoints", str(checkpoints)]
+    for ways in (["diffusers"], ["graphdiff_plain"], ["graphdiff"]):
+        assert command.main([*told, "--ways", *ways]) == 0
+    found = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("*.json"))]
+    assert {each["rows"][0]["case"] for each in found} == {
+        "diffusers",
+        "graphdiff plain",
+        "graphdiff",
     }
 
 

@@ -14,6 +14,9 @@ EXIT_FAILED: Final = 1
 EXIT_WRONG: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
+WORKFLOW: Final = "graphdiff.workflow"
+"""Where a command keeps the workflow whose inputs are its options, as a shell would write it."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -36,7 +36,10 @@ def is_plain(declared: Input) -> bool:
 def how_to_give(name: str, declared: Input) -> str:
     """What to write on the command line to give an input a value."""
     if not is_plain(declared):
-        return f"give the input {name} a default in the file: {declared.type} cannot be an option"
+        return (
+            f"{declared.type} cannot be an option: this workflow is a part, to be the type of a "
+            f"node in another, which wires {name} in"
+        )
     kind = _element(declared.type).upper()
     said = f": {declared.help}" if declared.help else ""
     return f"give --{name.replace('_', '-')} {kind}{said}"
@@ -184,6 +187,8 @@ def _parse(declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
             return listed
         raise ValueError(f"wants a JSON list, as in '[1, 2]', not {text!r}")
     if kind == "str":
+        if any("\ud800" <= c <= "\udfff" for c in text):  # bytes that the terminal did not mean so
+            raise ValueError(f"wants text in UTF-8, got {text!r}")
         return text
     if kind == "path":
         return Path(text).expanduser().absolute()
@@ -206,13 +211,19 @@ def _parse(declared: Input, text: str) -> Any:  # noqa: ANN401 - any input type
 
 def _sweep_items(declared: Input, text: str) -> list[str]:
     if text.startswith("@"):
-        lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise ValueError("this file is not UTF-8 text") from None
         return [line for line in lines if line.strip()]
     if text.startswith("["):
         try:
             listed: list[Any] = json.loads(text)
         except ValueError as error:
             raise ValueError(f"this is no JSON list ({error})") from None
+        if declared.type.startswith("[") and not all(isinstance(item, list) for item in listed):
+            whole = json.dumps([listed], ensure_ascii=False)
+            raise ValueError(f"a value of this input is a list itself: write {whole}")
         return [item if isinstance(item, str) else json.dumps(item) for item in listed]
     if declared.type == "int" and ".." in text:
         first, _, last = text.partition("..")

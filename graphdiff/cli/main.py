@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from graphdiff.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG
+from graphdiff.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG, WORKFLOW
 from graphdiff.graph.node import DeclarationError
 from graphdiff.graph.spec import WorkflowError
 
@@ -103,7 +103,9 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(f"error: {error.format_message()}", err=True)
         context = getattr(error, "ctx", None)
         if context is not None:
-            click.echo(f"`{context.command_path} --help` shows what it takes", err=True)
+            of_workflow = context.meta.get(WORKFLOW, "")  # whose inputs are options as well
+            command = f"{context.command_path} {of_workflow}".strip()
+            click.echo(f"`{command} --help` shows what it takes", err=True)
         return EXIT_WRONG
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED

@@ -10,6 +10,7 @@ import click
 
 from graphdiff.cli import complete
 from graphdiff.cli.common import nodes_option
+from graphdiff.graph.names import near
 from graphdiff.graph.node import Node
 from graphdiff.graph.registry import load_registry
 from graphdiff.graph.types import type_name
@@ -43,10 +44,8 @@ def command(name: str | None, markdown: bool, nodes: tuple[Path, ...]) -> int:
         click.echo(registry.parts[name].read_text(encoding="utf-8"), nl=False)
         return 0
     if name not in registry.nodes:
-        import difflib
-
-        near = difflib.get_close_matches(name, [*registry.nodes, *registry.parts], n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ": `graphdiff nodes` lists them"
+        meant = near(name, [*registry.nodes, *registry.parts])
+        hint = f": did you mean {meant!r}?" if meant else ": `graphdiff nodes` lists them"
         raise click.ClickException(f"no node {name!r}{hint}")
     click.echo(describe(registry.nodes[name]), nl=False)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 
 from graphdiff.cli import complete
 from graphdiff.cli import inputs as from_text
+from graphdiff.cli.common import WORKFLOW
 from graphdiff.graph.spec import Diagnostic, Input, WorkflowError
 from graphdiff.graph.workflow import Workflow
 from graphdiff.graph.yaml import draft
@@ -109,6 +111,7 @@ class TargetCommand(click.Command):
                 if not ctx.resilient_parsing:  # a shell that completes is told nothing
                     raise
         if self.target is not None:
+            ctx.meta[WORKFLOW] = shlex.quote(str(name))
             declared = self.target.workflow.graph.inputs
             self._refuse_reserved(declared)
             self.params += from_text.options(declared)
@@ -123,6 +126,7 @@ class TargetCommand(click.Command):
         values.pop("workflow")
         declared = target.workflow.graph.inputs
         inputs: dict[str, Any] = {}
+        stated: set[str] = set()
         if target.picture is not None:
             inputs |= target.picture.inputs
             values |= self._stated_by(target.picture, ctx)
@@ -130,12 +134,19 @@ class TargetCommand(click.Command):
             given: str | tuple[str, ...] | None = values.pop(from_text.PREFIX + name, None)
             if given is None or given == ():
                 continue
+            stated.add(name)
             if isinstance(given, str):
                 inputs[name] = from_text.read(name, spec, given)
             else:
                 inputs[name] = _listed(name, spec, given)
-        inputs |= from_text.read_assigned(declared, values.pop("assigned"))
+        assigned = from_text.read_assigned(declared, values.pop("assigned"))
+        inputs |= assigned
         sweep = from_text.sweep(declared, values.pop("sweep", ()))
+        if twice := [name for name in sweep if name in stated or name in assigned]:
+            raise click.BadParameter(
+                f"{twice[0]} is swept and given one value as well: leave one of them out",
+                param_hint="--sweep",
+            )
         targets = list(values.pop("targets"))
         session = self._options(values)
         try:

@@ -295,7 +295,7 @@ class _Checker:
 
     def unknown_type(self, written: str, path: GraphPath) -> None:
         names = [*self.registry.nodes, *self.registry.parts, *RESERVED_TYPES]
-        help = "graphdiff nodes lists them"
+        help = "graphdiff nodes lists them; --nodes FILE loads your own"
         if self.may_help() and (nearest := near(written, names)) is not None:
             help = f"did you mean {nearest}?"
         message = f"there is no node or part called {written}"

@@ -284,7 +284,7 @@ def _any_of(plain: Any, args: tuple[Any, ...]) -> Converter:  # noqa: ANN401 - a
         several = [a for a in args if a not in (None, NONE)]
         if len(several) == 1:
             raise next(e for e, a in zip(errors, args, strict=True) if a not in (None, NONE))
-        raise _wrong(type_name(plain), value)
+        raise _wrong(type_name(plain), value, next((e.help for e in errors if e.help), None))
 
     return to_member
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Le
 
-from graphdiff.graph.node import OutputFile, Outputs, node
+from graphdiff.graph.node import OutputFile, Outputs, WireError, node
 from graphdiff_nodes.pictures import to_pillow
 from graphdiff_nodes.values import Image, SavedFile
 
@@ -43,6 +43,11 @@ def SaveImage(
     return _written(image, path, quality, provenance, overwrite, outputs)
 
 
+@SaveImage.infer
+def _saved_facts(path: str | None) -> None:
+    _refuse_suffix(path)
+
+
 @node(effect=True)
 def PreviewImage(
     image: Image, path: OutputFile = "previews/preview.jpg", *, outputs: Outputs = OF_THE_RUN
@@ -57,6 +62,26 @@ def PreviewImage(
     return _written(image, path, 90, None, True, outputs)
 
 
+@PreviewImage.infer
+def _preview_facts(path: str | None) -> None:
+    _refuse_suffix(path)
+
+
+def _refuse_suffix(path: str | None) -> None:
+    """Say of a format that cannot be written before the picture is computed."""
+    if path is not None and _suffix(path) not in _FORMATS:
+        raise WireError("path", _cannot_write(path))
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _cannot_write(path: str) -> str:
+    what = PurePosixPath(path).suffix or "a file without suffix"
+    return f"{path}: cannot write {what}: use {', '.join(_FORMATS)}"
+
+
 def _written(
     image: Image,
     path: str,
@@ -68,12 +93,9 @@ def _written(
     from graphdiff.picture import embed
 
     place = PurePosixPath(path)
-    form = _FORMATS.get(place.suffix.lower())
+    form = _FORMATS.get(_suffix(path))
     if form is None:
-        raise ValueError(
-            f"{path}: cannot write {place.suffix or 'a file without suffix'}: use "
-            f"{', '.join(_FORMATS)}"
-        )
+        raise ValueError(_cannot_write(path))
     if not bool(image.pixels.isfinite().all()):
         raise ValueError(
             "the picture holds values that are no numbers: the guidance scale is out of all "

@@ -122,3 +122,4 @@ def test_nodes_describes_one_and_names_the_nearest(graphdiff: Command) -> None:
     assert "Inputs" in said.out
     assert "conditioning" in said.out
     assert "did you mean 'UNetPredict'" in graphdiff("nodes", "UnetPredict").err
+    assert "did you mean 'VAEDecode'" in graphdiff("nodes", "vaedecode").err

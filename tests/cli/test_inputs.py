@@ -92,6 +92,24 @@ def test_a_sweep_is_read(pairs: list[str], expected: dict[str, list[Any]]) -> No
     assert inputs.sweep(DECLARED, pairs) == expected
 
 
+def test_lists_are_swept_as_lists_of_lists() -> None:
+    declared = {"l": Input("[str]")}
+    assert inputs.sweep(declared, ['l=[["a"], ["b", "c"]]']) == {"l": [["a"], ["b", "c"]]}
+    with pytest.raises(click.BadParameter, match=r'write \[\["ä", "b"\]\]'):
+        inputs.sweep(declared, ['l=["ä", "b"]'])
+
+
+def test_what_cannot_be_an_option_is_wired_in_by_another_workflow() -> None:
+    assert "default" not in inputs.how_to_give("unet", Input("UNet"))
+    assert "another, which wires unet in" in inputs.how_to_give("unet", Input("UNet"))
+
+
+def test_a_file_of_values_in_another_encoding_is_refused_as_such() -> None:
+    Path("latin.txt").write_bytes("caf\xe9\n".encode("latin-1"))
+    with pytest.raises(click.BadParameter, match="not UTF-8 text"):
+        inputs.sweep(DECLARED, ["t=@latin.txt"])
+
+
 @pytest.mark.parametrize("pair", ["n", "n=", "n=1..x", "n=0..9999999999", "f=a", "t=@none", "c=d"])
 def test_a_sweep_of_no_values_is_refused(pair: str) -> None:
     with pytest.raises(click.BadParameter):

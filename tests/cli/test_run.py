@@ -40,6 +40,11 @@ def test_options_may_stand_before_the_workflow(graphdiff: Command) -> None:
     assert graphdiff("run", "--start", "7", "toy.yaml").lines == ["outputs/sum-7.txt"]
 
 
+def test_an_option_that_is_wrong_points_to_the_help_of_its_workflow(graphdiff: Command) -> None:
+    assert "`graphdiff run toy.yaml --help`" in graphdiff("run", "toy.yaml", "--strat", "1").err
+    assert "`graphdiff run --help`" in graphdiff("run").err
+
+
 def test_help_shows_the_inputs_of_the_workflow(graphdiff: Command) -> None:
     said = graphdiff("run", "toy.yaml", "--help")
     assert said.code == 0
@@ -134,6 +139,10 @@ WRONG = {
     "one too many": (["toy.yaml", "other"], "unexpected extra argument (other)"),
     "an unknown option": (["toy.yaml", "--strat", "1"], "'--start'"),
     "a word for a number": (["toy.yaml", "--start", "one"], "--start: wants int, not 'one'"),
+    "bytes of another encoding": (
+        ["toy.yaml", "--text", "caf\udce9"],
+        "--text: wants text in UTF-8",
+    ),
     "a fraction for an int": (["toy.yaml", "--start", "1.5"], "--start"),
     "under the bound": (["toy.yaml", "--start", "-1"], "wants int at least 0"),
     "not among the choices": (["toy.yaml", "--name", "sun"], "--name"),
@@ -143,6 +152,14 @@ WRONG = {
     "no assignment": (["toy.yaml", "--set", "start"], "write NAME=VALUE"),
     "an unknown sweep": (["toy.yaml", "--sweep", "strat=1"], "did you mean 'start'?"),
     "no range": (["toy.yaml", "--sweep", "start=a..b"], "as in 0..7"),
+    "swept and given": (
+        ["toy.yaml", "--start", "7", "--sweep", "start=1,2"],
+        "start is swept and given one value as well",
+    ),
+    "swept and set": (
+        ["toy.yaml", "--set", "start=7", "--sweep", "start=1,2"],
+        "start is swept and given one value as well",
+    ),
     "no JSON": (["toy.yaml", "--sweep", "start=[1"], "no JSON list"),
     "no file of values": (["toy.yaml", "--sweep", "text=@none"], "none"),
     "two points, one file": (["toy.yaml", "--sweep", "passes=1..2"], "would both write sum-1.txt"),

@@ -111,6 +111,7 @@ def test_what_would_change_or_is_something_else_is_refused(
     [
         ("7", int, "write 7 without quotes"),
         (5, str, 'write "5"'),
+        (5, str | list[str] | None, 'write "5"'),
         ("x", list[str], 'write ["x"]'),
         ("rd", Literal["red", "green"], 'did you mean "red"?'),
         ("yes", bool, "write true or false"),

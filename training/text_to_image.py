@@ -236,6 +236,7 @@ def write_checkpoint(
         {
             "_class_name": "DPMSolverMultistepScheduler",
             **networks.NOISE,
+            "clip_sample": False,  # latents go beyond -1 and 1, where DDIM would cut
             "algorithm_type": "dpmsolver++",
             "solver_order": 2,
         },

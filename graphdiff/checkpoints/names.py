@@ -21,6 +21,11 @@ def bundled_names() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/model_index.json")))
 
 
+def bundled(name: str | Path) -> Path | None:
+    """The folder of a model that comes with graphdiff; None for any other name."""
+    return BUNDLED / str(name) if str(name) in bundled_names() else None
+
+
 def locate(name: str | Path, *, revision: str | None = None) -> Path:
     """Where a checkpoint lies: a bundled one, else a path, else a hub id in the local cache.
 
@@ -30,8 +35,9 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         CheckpointError: It is none of these; says how to fetch it, or which name is near.
     """
     text = str(name)
-    if text in bundled_names():
-        return BUNDLED / text
+    shipped = bundled(text)
+    if shipped is not None:
+        return shipped
     path = Path(text).expanduser()
     if path.exists():
         return path

@@ -50,7 +50,7 @@ class Results:
 
     outputs: Mapping[str, Any]
     files: tuple[Path, ...]
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = field(repr=False)
     summary: RunFinished
     label: str = ""
     points: tuple[Results, ...] = field(default=(), repr=False)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from graphdiff.engine.program import PointInputs, Program, Uncollected
-from graphdiff.engine.task import Task
+from graphdiff.engine.task import Known, Task
 from graphdiff.graph.spec import Diagnostic, WorkflowError
 
 
@@ -57,9 +57,23 @@ def refuse_clashes(program: Program) -> None:
                     message,
                     (*task.path, task.kind.names[i]),
                     program.workflow.places.value((*task.path, task.kind.names[i])),
-                    help='put what is swept into the path, as in "${inputs.seed}.png"',
+                    help=f"put what is swept into the path, as in {_telling(program, other, task)}",
                 )
             )
             break
     if mistakes:
         raise WorkflowError((mistakes[0],))
+
+
+def _telling(program: Program, one: Task, other: Task) -> str:
+    """A file name of the inputs that two points differ in."""
+    first, second = (program.points[task.scope.point].scope.values for task in (one, other))
+    names = [
+        slot.removeprefix("$inputs.")
+        for slot, value in first.items()
+        if slot.startswith("$inputs.")
+        and isinstance(value, Known)
+        and isinstance(theirs := second.get(slot), Known)
+        and theirs.token != value.token
+    ]
+    return f'"{"-".join(f"${{inputs.{name}}}" for name in names) or "${inputs.seed}"}.png"'

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphdiff.checkpoints import weight_files, weights
 from graphdiff.checkpoints.errors import CheckpointError
+from graphdiff.checkpoints.names import bundled
 from graphdiff.models.configs import ModelConfig
 
 C = TypeVar("C", bound=ModelConfig)
@@ -110,7 +111,7 @@ class Model(nn.Module, Generic[C]):
                 "with: graphdiff models convert PATH",
                 found=f"use_safetensors={use_safetensors}",
             )
-        folder = Path(name_or_path)
+        folder = bundled(name_or_path) or Path(name_or_path)
         if not folder.is_dir():
             from graphdiff.checkpoints import hub
 

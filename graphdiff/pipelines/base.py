@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from graphdiff.checkpoints.devices import resolve_device
 from graphdiff.checkpoints.errors import CheckpointError
 from graphdiff.checkpoints.handles import Checkpoint, Family
 from graphdiff.checkpoints.open import open_checkpoint
@@ -18,7 +17,13 @@ from graphdiff.graph.node import Node
 from graphdiff.pipelines import saved, written
 from graphdiff.pipelines.adapters import Adaptable
 from graphdiff.pipelines.callback import callback_inputs, callback_node
-from graphdiff.pipelines.checks import check_generator, check_numbers, check_size, check_text
+from graphdiff.pipelines.checks import (
+    check_device,
+    check_generator,
+    check_numbers,
+    check_size,
+    check_text,
+)
 from graphdiff.pipelines.composed import Composed, is_granted
 from graphdiff.pipelines.graphs import Builder
 from graphdiff.pipelines.memory import Thrifty
@@ -293,7 +298,7 @@ class DiffusionPipeline(Composed, Adaptable, Teachable, Thrifty, Steerable):
         check_numbers(request)
         check_generator(request)
         check_size(request, self._setup.checkpoint.unet.spatial_factor)
-        self._check_device()
+        check_device(self._session.settings.device)
         graph, inputs = self._built(request)
         self._graph = graph
         with self._room(), shown(self._bar, lambda: self.call.num_timesteps) as bar:
@@ -311,13 +316,6 @@ class DiffusionPipeline(Composed, Adaptable, Teachable, Thrifty, Steerable):
             return self._output(outputs["latents"].samples, None, request)
         unsafe = list(outputs["unsafe"]) if "unsafe" in outputs else None
         return self._output(given_back(outputs["images"], form), unsafe or None, request)
-
-    def _check_device(self) -> None:
-        device, best = self._session.settings.device, resolve_device()
-        if device not in ("auto", "cpu", best):
-            raise ValueError(
-                f"torch sees no {device} device on this machine: use pipeline.to({best!r})"
-            )
 
     def _encode(self, request: Request, *, is_guided: bool) -> list[tuple[Any, Any]]:
         """The prompt and the negative prompt, each with its pooled vectors, for every picture."""

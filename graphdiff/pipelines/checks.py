@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
+from graphdiff.checkpoints.devices import resolve_device
+
 if TYPE_CHECKING:
     from graphdiff.pipelines.request import Request
 
@@ -172,4 +174,20 @@ def _check_texts(name: str, text: object) -> None:
     if wrong is not None:
         raise TypeError(
             f"{name} must be a text or a list of texts, but {type(wrong).__name__} is given"
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Args:
+        device: The kind of device, or `auto`.
+
+    Raises:
+        ValueError: It is not there; says which one is.
+    """
+    best = resolve_device()
+    if device not in ("auto", "cpu", best):
+        raise ValueError(
+            f"torch sees no {device} device on this machine: use pipeline.to({best!r})"
         )

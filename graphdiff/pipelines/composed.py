@@ -16,6 +16,7 @@ from graphdiff.config import FrozenConfig
 from graphdiff.engine.session import Cache, Session
 from graphdiff.pipelines import saved, written
 from graphdiff.pipelines.absent import GRANTED, METHODS, OPTIONS
+from graphdiff.pipelines.checks import check_device
 from graphdiff.pipelines.memory import device_kind
 from graphdiff.pipelines.setup import Setup
 
@@ -91,7 +92,8 @@ class Composed:
             silence_dtype_warnings: Taken for diffusers' sake: nothing is warned of.
 
         Raises:
-            ValueError: It is neither a device nor a precision, or not the first of its kind.
+            ValueError: It is neither a device nor a precision, or not the first of its kind; or
+                there is no such device on this machine.
         """
         kind, precision = self._session.settings.device, self._session.settings.dtype
         for place in (*places, *(each for each in (device, dtype) if each is not None)):
@@ -102,6 +104,7 @@ class Composed:
                 kind = device_kind(text)
             else:
                 raise ValueError(f"to() takes a device or a dtype, not {place!r}")
+        check_device(kind)
         self._session.settings = replace(self._session.settings, device=kind, dtype=precision)
         return self
 

@@ -211,3 +211,8 @@ def test_modules_made_after_others_without_memory_are_filled_again() -> None:
     filled = torch.nn.Linear(3, 3)
     assert not filled.weight.is_meta
     assert filled.weight.std() > 0
+
+
+def test_a_bundled_model_is_found_by_its_name() -> None:
+    model = UNet2DModel.from_pretrained("emoji-unconditional", subfolder="unet")
+    assert model.config.sample_size == 32

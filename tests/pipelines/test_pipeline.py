@@ -161,9 +161,10 @@ def test_its_components_are_models_and_a_tokenizer(pipeline: Any) -> None:
 def test_a_device_that_is_not_here_is_refused_before_anything_runs(
     pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graphdiff.pipelines.base.resolve_device", lambda: "cpu")
+    monkeypatch.setattr("graphdiff.pipelines.checks.resolve_device", lambda: "cpu")
     with pytest.raises(ValueError, match=r"no cuda device on this machine.* pipeline\.to\('cpu'"):
-        pipeline.to("cuda")("a cat")
+        pipeline.to("cuda")
+    assert pipeline.device.type == "cpu"
 
 
 @pytest.mark.parametrize(("height", "instead"), [(50, "48 or 52"), (-4, "4 or 8")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -139,7 +139,6 @@ class Body:
         slots: How each slot is filled.
         parent: The body around a loop's; None for a graph's.
         labels: What a slot is called by people: the name of its element.
-        reads: For a loop's body, the slots of the body around it that something in it reads.
         inputs: What the graph declares: the conversion of each input's value, and its default.
         wanted: What a run without targets is for, once somebody asked.
         evaluated: What runs were given by plan nodes that see nothing but their arguments, by key.
@@ -156,7 +155,6 @@ class Body:
         "outputs",
         "parent",
         "path",
-        "reads",
         "slots",
         "wanted",
     )  # fmt: skip
@@ -179,7 +177,6 @@ class Body:
         self.labels: dict[str, Site] = {}
         self.inputs: dict[str, tuple[Callable[[object], object], Known | None]] = {}
         self.outputs: tuple[str, ...] = ()
-        self.reads: set[str] = set()
         self.wanted: Wanted | None = None
         self.evaluated: dict[str, tuple[Known, ...]] = {}
 
@@ -190,6 +187,17 @@ class Body:
         body = copy(self)
         body.slots = {**self.slots, **more}
         return body
+
+
+def slots_in(expr: Expr) -> Iterator[str]:
+    """The slots that an expression reads, however far out these are."""
+    if isinstance(expr, Local):
+        yield expr.slot
+    elif isinstance(expr, Joined):
+        yield from (part.slot for part in expr.parts if isinstance(part, Local))
+    elif isinstance(expr, Gathered):
+        for item in expr.items.values() if isinstance(expr.items, dict) else expr.items:
+            yield from slots_in(item)
 
 
 def gathered_token(items: list[Any] | dict[str, Any]) -> bytes:

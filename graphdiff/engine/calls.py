@@ -100,7 +100,7 @@ class Calls:
             if dropped and i in dropped:
                 forms.append(NOTHING)
                 continue
-            place = scope.outward(up) if up else scope
+            place = scope.reading(slot, up) if up else scope
             filled_by: Form | None = place.values.get(slot)
             if filled_by is None and slot[0] == "$":
                 filled_by = self._fill(place, slot)
@@ -168,7 +168,7 @@ class Calls:
             key = self._counted(key, scope.point)
             task = self.tasks.get(key)
         if task is None:
-            task = self._again(key, scope, site, wires, nested) if self._earlier else None
+            task = self._again(key, scope, site, args, wires, nested) if self._earlier else None
             if task is None:
                 task = Task(kind, key, args, tokens, tuple(wires), scope, site, len(self.linked))
                 if nested:
@@ -196,6 +196,7 @@ class Calls:
         key: str,
         scope: Scope,
         site: CallSite,
+        args: list[Any],
         wires: list[tuple[int, Wire]],
         nested: list[tuple[int, Many]],
     ) -> Task | None:
@@ -207,6 +208,7 @@ class Calls:
         now = [wire for _, wire in wires] + [wire for _, many in nested for wire in wires_in(many)]
         if len(before) != len(now) or not all(map(is_, before, now)):
             return None
+        task.args, task.nested = args, tuple(nested)  # equal, but a file may lie elsewhere now
         task.scope = scope
         task.number = len(self.linked)
         task.steps = ()

@@ -29,12 +29,29 @@ def evaluate(expr: Expr, scope: Scope, value_of: ValueOf, *, safe: bool = False)
     if isinstance(expr, Known):
         return expr
     if isinstance(expr, Local):
-        scope = scope.outward(expr.up)
+        scope = scope.reading(expr.slot, expr.up) if expr.up else scope
         form = scope.values.get(expr.slot)
         return (scope, expr.slot) if form is None else form
     if isinstance(expr, Joined):
         return _text(expr, scope, value_of, safe=safe)
     return _gather(expr, scope, value_of)
+
+
+def fill(scope: Scope, slot: str, expr: Expr, where: Scope, value_of: ValueOf) -> Need | None:
+    """Fill a slot with what an expression is, or say what has to be filled first.
+
+    Args:
+        scope: Where the slot is.
+        slot: The slot.
+        expr: The expression.
+        where: Where it stands.
+        value_of: The value of a wire, or MISSING while it has none.
+    """
+    form = evaluate(expr, where, value_of)
+    if not isinstance(form, Known | Wire | Many):
+        return form
+    scope.values[slot] = form
+    return None
 
 
 def _gather(expr: Gathered, scope: Scope, value_of: ValueOf) -> Form | Need:

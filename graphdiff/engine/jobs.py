@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from graphdiff.engine.agenda import Agenda
 from graphdiff.engine.cutoff import Cutoff
@@ -21,6 +21,8 @@ from graphdiff.engine.task import Task, Wire
 from graphdiff.engine.teller import Teller
 from graphdiff.graph.node import Outputs
 from graphdiff.graph.spec import MISSING
+
+_ENDED: Final = frozenset((State.FOUND, State.DONE, State.SPARED))
 
 
 class Jobs:
@@ -102,8 +104,8 @@ class Jobs:
 
         Args:
             needed: The calls.
-            held: Outputs that have one reader more.
-            asked: Outputs whose values linking waits for; who gave them may have freed them by now.
+            held: Outputs that have one reader more; who gave them may have freed them by now.
+            asked: Outputs whose values linking waits for, at once.
         """
         run, cached = demand(needed, self._finder.found, _is_taken_up)
         self._teller.needed(run)
@@ -130,12 +132,12 @@ class Jobs:
         for task in run:
             assert task.job is not None
             self._enlist(task.job)
-        for wire in asked:
-            job = wire.task.job
-            assert job is not None
-            lost = job.state in (State.FOUND, State.DONE, State.SPARED)
-            if lost and self._holdings.get(wire) is FREED:
-                self._begin_again(job)
+        for wires, ended in ((asked, _ENDED), (held, _ENDED - {State.FOUND})):
+            for wire in wires:
+                job = wire.task.job
+                assert job is not None
+                if job.state in ended and self._holdings.get(wire) is FREED:
+                    self._begin_again(job)
 
     def _enlist(self, job: Job) -> None:
         """Let a call wait for what it reads; it is ready if all of that is there."""

@@ -171,8 +171,6 @@ class Compiler:
         site.names = tuple(loop.carry)
         site.collect = tuple(loop.collect)
         site.until = loop.until is not None
-        for expr in over.values() if isinstance(over, dict) else (over,):
-            inner.reads |= _read_in(expr)
         inner.slots["$index"] = "index", None, None
         if isinstance(over, dict):
             for name in over:
@@ -184,7 +182,6 @@ class Compiler:
         for name, value in loop.carry.items():
             following = self._next(loop.next, name, inner)
             first = self._expr(value, body)
-            inner.reads |= _read_in(first)
             inner.slots[f"$next.{name}"] = "inner", following, None
             inner.slots[f"$carry.{name}"] = "carry", f"$next.{name}", first
             body.slots[f"{label}.{name}"] = "loop-output", site, f"$next.{name}"
@@ -251,7 +248,6 @@ class Compiler:
         if isinstance(beside, CallSite) and beside.kind.single and len(path) == 1:
             return Local(0, head)
         up = 0
-        inner: Body | None = None
         while True:
             local: Local | None = None
             if head == "inputs":
@@ -262,12 +258,10 @@ class Compiler:
             elif head == body.loop and len(path) > 1 and path[1] in ("item", "index", "carry"):
                 local = _found(Local(up, "$" + ".".join(path[1:])), body, ref)
             if local is not None:
-                if inner is not None:
-                    inner.reads.add(local.slot)
                 return local
             if body.parent is None:
                 raise _mistake("unknown-node", f"{ref} is nothing that exists here", body.path)
-            inner, body = body, body.parent
+            body = body.parent
             up += 1
 
     def _output(self, local: Local, body: Body, ref: Ref) -> Local:
@@ -291,18 +285,6 @@ class Compiler:
         if len(names) != 1:
             raise _mistake("ambiguous-output", f"{ref} has outputs {', '.join(names)}", body.path)
         return Local(local.up, f"{local.slot}.{names[0]}")
-
-
-def _read_in(expr: Expr) -> set[str]:
-    """The slots that an expression reads, all of one body."""
-    if isinstance(expr, Local):
-        return {expr.slot}
-    if isinstance(expr, Joined):
-        return {part.slot for part in expr.parts if isinstance(part, Local)}
-    if isinstance(expr, Gathered):
-        items = expr.items.values() if isinstance(expr.items, dict) else expr.items
-        return {slot for item in items for slot in _read_in(item)}
-    return set()
 
 
 def _note_effects(body: Body) -> None:

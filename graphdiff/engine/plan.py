@@ -52,6 +52,13 @@ class Plan:
     complete: bool
     files: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        counts = ", ".join(
+            f"{self.count(status)} {status}"
+            for status in dict.fromkeys(call.status for call in self.calls)
+        )
+        return f"Plan({counts or 'nothing'}{'' if self.complete else ', and more'})"
+
     def count(self, status: Status) -> int:
         """How many calls have this status."""
         return sum(call.status == status for call in self.calls)
@@ -104,7 +111,7 @@ def plan(
     with Uncollected():
         complete = program.advance()
     needed = [task for point in program.points for task in point.tasks()]
-    needed += [wire.task for wire in (*program.linker.stuck, *program.linker.extra)]
+    needed += [wire.task for wire in (*program.linker.stuck, *program.linker.loops.extra)]
     run, _ = demand(needed, finder.found)
     return Plan(
         tuple(_calls(program, {task.key for task in run}, complete=complete)),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from graphdiff.engine.holdings import Holdings
+from graphdiff.engine.job import State
 from graphdiff.engine.program import Point, Program, Uncollected
 from graphdiff.engine.task import Task, Wire, wires_in
 from graphdiff.engine.window import Window
@@ -52,6 +53,11 @@ class Points:
 
     def link(self) -> None:
         """Link what can be linked by now, and take up what that needs."""
+        self._link()
+        while any(task.job is not None and task.job.state is State.FOUND for task in self.stuck):
+            self._link()  # another run has given a value since linking asked for it
+
+    def _link(self) -> None:
         linked = self._program.advance([p for p in self._unlinked if p.goals])
         linker = self._program.linker
         needed: list[Task] = []
@@ -66,7 +72,7 @@ class Points:
             if not point.pending:
                 ended.append(point)
         self._unlinked = [point for point in self._unlinked if point.pending]
-        awaited = [*linker.stuck, *linker.extra]
+        awaited = [*linker.stuck, *linker.loops.extra]
         self.stuck = {wire.task for wire in linker.stuck}
         self.complete = self._holdings.complete = linked and self.window.complete
         self._take_up([*needed, *(wire.task for wire in awaited)], [*held, *awaited], linker.stuck)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphdiff.engine.body import Body, CallSite, LoopSite, PartSite
 from graphdiff.engine.scope import Passes, Scope
-from graphdiff.engine.task import Form, Known, Many, Task, Wire, wires_in
+from graphdiff.engine.task import Form, Known, Many, Step, Task, Wire, wires_in
+from graphdiff.engine.values import alike
 
 if TYPE_CHECKING:
     from graphdiff.engine.calls import Alias
@@ -31,11 +32,12 @@ class LinkedLoop:
 
     Args:
         passes: Its passes.
-        reads: What it found in the slots around it, in the order in which these were filled.
+        reads: What it found in the slots around it, in the order in which it read them.
         outputs: The slots of those of its outputs that were asked for; each needs all of its calls.
         tasks: Its calls, each after those that it reads.
         aliases: Calls in it that are equal to one of these, or to one around it.
         around: The calls around it that these read or are equal to, or whose outputs it hands on.
+        steps: Which calls end a pass of it, or of a loop in it.
     """
 
     passes: Passes
@@ -44,6 +46,14 @@ class LinkedLoop:
     tasks: tuple[Task, ...]
     aliases: tuple[Alias, ...]
     around: frozenset[Task]
+    steps: tuple[tuple[Task, Step], ...]
+
+    def mark(self) -> None:
+        """Note which calls end a pass; other loops that these end one of do so themselves."""
+        for task in self.tasks:
+            task.steps = ()
+        for task, step in self.steps:
+            task.steps = (*task.steps, step)
 
 
 class Linked:
@@ -91,14 +101,14 @@ class LinkedRuns:
         """Keep what a run has linked that has ended well, and of which nothing is used any more."""
         linker = program.linker
         calls = linker.calls
-        if len(program.points) > 1 or not linker.loops or len(calls.linked) > _MOST_CALLS:
+        if len(program.points) > 1 or not linker.loops.any or len(calls.linked) > _MOST_CALLS:
             return
         if linker.consulted or program.wanted.inside:
             return  # what is linked may be a matter of values of the run, or of what was asked for
         for task in calls.linked:
             task.job = None
         with self._lock:
-            left = _Left(calls.linked, calls.aliases, linker.adopted)
+            left = _Left(calls.linked, calls.aliases, linker.loops.adopted)
             self._known[(program.laid_out, *program.points[0].slots)] = left
             while len(self._known) > _WORKFLOWS:
                 self._known.popitem(last=False)
@@ -110,12 +120,20 @@ class LinkedRuns:
 
 
 def same(now: Form, before: Form) -> bool:
-    """Whether a slot holds what it held: equal content, or outputs of the same calls."""
-    if isinstance(now, Wire) or isinstance(before, Wire):
-        return now is before
-    if now.token != before.token or isinstance(now, Known) is not isinstance(before, Known):
-        return False
-    return wires_in(now) == wires_in(before)
+    """Whether a slot holds what it held: values that are alike, or outputs of the same calls."""
+    if now is before:
+        return True
+    if isinstance(now, Known) and isinstance(before, Known):
+        if now.token != before.token or now.base != before.base:
+            return False
+        return alike(now.value, before.value)
+    if isinstance(now, Many) and isinstance(before, Many):
+        one, other = now.items, before.items
+        if isinstance(one, list) and isinstance(other, list):
+            return len(one) == len(other) and all(map(same, one, other))
+        if isinstance(one, dict) and isinstance(other, dict):
+            return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+    return False
 
 
 def _sorted_out(left: _Left) -> Linked:
@@ -168,16 +186,18 @@ def _linked_loop(passes: Passes, tasks: list[Task], aliases: list[Alias]) -> Lin
     outputs = frozenset(slot for slot in slots if slot in scope.values)
     if not all(_needs_all(scope.values[slot], inside) for slot in outputs):
         return None  # a run that asks for only one of them would have to link less
-    reads: list[tuple[str, Form]] = []
-    for slot, form in scope.values.items():
-        if slot in site.body.reads:
-            read = {wire.task for wire in wires_in(form)}
-            if read & inside:
-                return None  # a call around it is equal to one in it, and linked after that
-            if read <= around:
-                reads.append((slot, form))
+    reads = tuple((slot, scope.values[slot]) for slot in passes.reads)
+    if any(wire.task in inside for _, form in reads for wire in wires_in(form)):
+        return None  # a call around it is equal to one in it, and linked after that
+    name = scope.prefix + site.label
+    steps = tuple(
+        (task, step)
+        for task in (*tasks, *sorted(around, key=lambda task: task.number))
+        for step in task.steps
+        if step[0] == name or step[0].startswith(f"{name}[")
+    )
     return LinkedLoop(
-        passes, tuple(reads), outputs, tuple(tasks), tuple(aliases), frozenset(around)
+        passes, reads, outputs, tuple(tasks), tuple(aliases), frozenset(around), steps
     )
 
 

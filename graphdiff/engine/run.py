@@ -218,13 +218,15 @@ class Runner:
 
     def _finish_up(self, *, complete: bool) -> None:
         """Wait for what is under way; of a run that ends early, keep what it has."""
-        self._caller.close()
-        if not complete or self._agenda.waits():
-            for job in self._jobs.all:
-                self._keeper.rescue(job)
-        self._keeper.close()
-        for key in self._changed:
-            self._store.drop(key)
+        try:
+            self._caller.close()
+        finally:  # watchers are told of effects that end here, and may raise an error
+            if not complete or self._agenda.waits():
+                for job in self._jobs.all:
+                    self._keeper.rescue(job)
+            self._keeper.close()
+            for key in self._changed:
+                self._store.drop(key)
 
     # Outcomes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from graphdiff.engine.body import Body, LoopSite
+from graphdiff.engine.body import Body, LoopSite, slots_in
 from graphdiff.engine.keys import token_of
 from graphdiff.engine.task import Form, Known, Many, Wire
 
@@ -74,6 +74,14 @@ class Scope:
             scope = scope.parent
         return scope
 
+    def reading(self, slot: str, up: int) -> Scope:
+        """The same, where a loop on the way notes that something in it reads a slot there."""
+        inside = self.outward(up - 1)
+        assert inside.loop is not None
+        assert inside.parent is not None
+        inside.loop.reads[slot] = None
+        return inside.parent
+
 
 Goal: TypeAlias = tuple[Scope, str]
 """A slot that is to be filled."""
@@ -122,9 +130,10 @@ class Passes:
         count: How many passes there are, as far as is known.
         checked: How many of them `until` was found false after.
         settled: Whether `count` is final.
+        reads: The slots around it that were read when it was linked, in this order.
     """
 
-    __slots__ = ("checked", "count", "items", "scope", "scopes", "settled", "site")
+    __slots__ = ("checked", "count", "items", "reads", "scope", "scopes", "settled", "site")
 
     def __init__(
         self, site: LoopSite, scope: Scope, items: Items | dict[str, Items], count: int
@@ -136,6 +145,8 @@ class Passes:
         self.scopes: list[Scope] = []
         self.checked = 0
         self.settled = not site.until
+        over = site.over.values() if isinstance(site.over, dict) else (site.over,)
+        self.reads = dict.fromkeys(slot for expr in over for slot in slots_in(expr))
 
     def at(self, index: int) -> Scope:
         """The scope of a pass."""

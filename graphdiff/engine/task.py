@@ -76,6 +76,9 @@ class Many:
 
 Form: TypeAlias = Known | Wire | Many
 
+Step: TypeAlias = tuple[str, int, int | None]
+"""The end of a pass: the loop's name, the pass from 1, of how many."""
+
 NOTHING: Final = Known(None, token_of(None))
 
 
@@ -92,8 +95,7 @@ class Task:
         nested: Which arguments are lists or maps with outputs of other calls in them.
         outs: Its outputs, in the order of `kind.ports`.
         fresh: Whether it must run in each run, since it depends on what is never cached.
-        steps: The loop passes that end when it has run: the loop's name, the pass from 1, of how
-            many.
+        steps: The loop passes that end when it has run.
         scope: The pass or workflow that it was linked in first.
         site: Where it stands there.
         number: Its place in the order of linking: after every call that it reads.
@@ -138,7 +140,7 @@ class Task:
         self.fresh = False
         self.number = number
         self.job: Job | None = None
-        self.steps: tuple[tuple[str, int, int | None], ...] = ()
+        self.steps: tuple[Step, ...] = ()
         token = b"@" + key.encode()
         if kind.single:
             self.outs: tuple[Wire, ...] = (Wire(self, 0, token + b";"),)

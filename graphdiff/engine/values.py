@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes))
@@ -105,6 +107,28 @@ def picture_parts(picture: Any) -> tuple[str, tuple[int, int], bytes, tuple[str,
     palette = picture.palette if picture.mode in ("P", "PA") else None
     entries = (palette.mode, palette.tobytes()) if palette is not None else None
     return picture.mode, picture.size, pixels, entries
+
+
+def alike(one: Any, other: Any) -> bool:  # noqa: ANN401 - any values
+    """Whether two values of equal content may stand for each other.
+
+    They may not where a part that is not content differs, such as where a file lies, nor where one
+    of two can be changed while the other is not.
+    """
+    if one is other:
+        return True
+    kind: type[Any] = one.__class__
+    if kind is not other.__class__:
+        return False
+    if issubclass(kind, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if issubclass(kind, Mapping):
+        return list(one) == list(other) and all(alike(one[name], other[name]) for name in one)
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+        return all(alike(getattr(one, name), getattr(other, name)) for name in names)
+    plain = kind in _SCALARS or issubclass(kind, Enum | PurePath)
+    return plain and bool(one == other)
 
 
 def size(value: object) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import pytest
 
 from graphdiff.engine.events import LoopProgress
 from graphdiff.engine.memory import MemoryStore
+from graphdiff.engine.store import NoStore
 from graphdiff.graph.spec import Loop, Ref, WorkflowError
 from tests.engine.toys import (
     call,
@@ -135,3 +136,28 @@ def test_until_ends_a_loop_after_the_first_pass_that_makes_it_true(limit: int) -
     assert sum(c.startswith("Above") for c in calls) == passes
     assert ran(run(what, store=store)) == []
     assert planned(what, store=store).complete
+
+
+def test_what_a_loop_collects_until_it_ends_is_kept_without_a_cache() -> None:
+    def until(limit: int, start: Any) -> Loop:
+        return Loop(
+            over=6,
+            carry={"x": start},
+            nodes={
+                "y": call("Add", a="$carry.x", b="$index"),
+                "done": call("Above", x="$y", limit=limit),
+                "z": call("Pair", a="$y", b="seen"),
+            },
+            next={"x": ref("y")},
+            collect={"zs": ref("z")},
+            until=ref("done"),
+        )
+
+    calls.clear()
+    flat = run(graph({"loop": until(5, 0)}, {"zs": "$loop.zs"}), store=NoStore())
+    assert flat.outputs["zs"] == [("pair", y, "seen") for y in (0, 1, 3, 6)]
+    assert len(calls) == 4 * 3
+    inner = {"inner": until(4, ref("item"))}
+    outer = Loop(over=2, nodes=inner, collect={"xs": ref("inner.x")})
+    nested = run(graph({"outer": outer}, {"xs": "$outer.xs"}), store=NoStore())
+    assert nested.outputs["xs"] == [6, 7]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -55,8 +56,13 @@ def values(names: list[str]) -> st.SearchStrategy[Any]:
 
 def _inputs_in(names: list[str]) -> st.SearchStrategy[Any]:
     """A reference to one of the workflow's inputs, if there are any."""
-    inputs = [Ref(tuple(name.split("."))) for name in names if name.startswith("inputs.")]
-    return st.sampled_from(inputs) if inputs else st.nothing()
+    return _among(name for name in names if name.startswith("inputs."))
+
+
+def _among(names: Iterable[str]) -> st.SearchStrategy[Any]:
+    """A reference to one of these, if there are any."""
+    found = [Ref(tuple(name.split("."))) for name in names]
+    return st.sampled_from(found) if found else st.nothing()
 
 
 @st.composite
@@ -97,7 +103,8 @@ def loops(draw: Any, names: list[str], prefix: str, depth: int, foreseen: bool =
     inner = [*plain, "item", "index", "carry.x", "carry.y"]
     nodes, outer = draw(elements(inner, prefix, depth, foreseen))
     lists = st.lists(st.integers(0, 2), max_size=3)
-    over = draw(st.one_of(st.integers(0, 3), lists, _inputs_in(names)))
+    collected = _among(name for name in plain if name.endswith(".zs"))
+    over = draw(st.one_of(st.integers(0, 3), lists, _inputs_in(names), collected))
     until = None
     if not foreseen and draw(st.integers(0, 4)) == 0:
         nodes[f"{prefix}u"] = Call("Longer", {"a": draw(values(outer)), "than": 25})

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from graphdiff.engine.errors import Interrupted, RunError
+from graphdiff.engine.events import LoopProgress
 from graphdiff.engine.memory import MemoryStore
 from graphdiff.engine.relink import LinkedRuns
 from graphdiff.engine.run import Cancel
 from graphdiff.engine.session import Session
+from graphdiff.engine.store import NoStore
+from graphdiff.graph.node import node
+from graphdiff.graph.registry import Registry
 from graphdiff.graph.spec import Element, If, Input, Loop, Part
-from tests.engine.toys import REGISTRY, call, calls, graph, ran, ref, runner_of, statuses
+from tests.engine.toys import (
+    NODES,
+    REGISTRY,
+    call,
+    calls,
+    graph,
+    ran,
+    ref,
+    run,
+    runner_of,
+    statuses,
+    value,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +77,7 @@ def took_over(session: Session, what: Any, *edits: dict[str, Any], **options: An
             what, [_point(edit)], options.get("targets"), None, None, None
         )
         session._ran(runner)  # pyright: ignore[reportPrivateUsage]
-        found.append(bool(runner.program.linker.adopted))
+        found.append(bool(runner.program.linker.loops.adopted))
     return found[1:]
 
 
@@ -264,3 +281,133 @@ def test_a_closed_session_has_let_go_of_what_was_linked(session: Session) -> Non
     assert runs._known  # pyright: ignore[reportPrivateUsage]
     session.close()
     assert not runs._known  # pyright: ignore[reportPrivateUsage]
+
+
+def mapped(over: str, **nodes: Any) -> Loop:
+    """A loop that collects what it makes of each item."""
+    nodes = nodes or {"z": call("Add", a="$item", b=100)}
+    return Loop(over=ref(over), nodes=nodes, collect={"zs": ref("z")})
+
+
+def counted(over: str) -> Loop:
+    """A loop that looks at no item, only at how many there are."""
+    step = call("Add", a="$carry.x", b="$index")
+    return Loop(over=ref(over), carry={"x": 0}, nodes={"y": step}, next={"x": ref("y")})
+
+
+def test_a_loop_over_fewer_items_is_another_one_though_it_looks_at_none(session: Session) -> None:
+    nodes: dict[str, Element] = {"made": mapped("inputs.n"), "loop": counted("made.zs")}
+    what = graph(nodes, {"r": "$loop.x"}, {"n": Input("int", default=4)})
+    found = [session.run(what, {"n": n}).outputs["r"] for n in (4, 4, 2, 3)]
+    assert found == [0 + 1 + 2 + 3, 0 + 1 + 2 + 3, 0 + 1, 0 + 1 + 2]
+
+
+def test_items_in_another_order_are_other_items_though_not_all_are_looked_at(
+    session: Session,
+) -> None:
+    nodes: dict[str, Element] = {
+        "one": call("Add", a=1),
+        "two": call("Add", a=2),
+        "items": If(ref("inputs.swapped"), value(["$two", "$one"]), value(["$one", "$two"])),
+        "all": call("Sum", xs="$items"),
+        "loop": Loop(
+            over={"x": ref("items"), "use": [True, False]},
+            nodes={
+                "either": If(ref("item.use"), ref("item.x"), 0),
+                "z": call("Add", a="$either", b=5),
+            },
+            collect={"zs": ref("z")},
+        ),
+    }
+    inputs = {"swapped": Input("bool", default=False)}
+    what = graph(nodes, {"all": "$all", "zs": "$loop.zs"}, inputs)
+    found = [session.run(what, {"swapped": s}).outputs["zs"] for s in (False, True, False)]
+    assert found == [[6, 5], [7, 5], [6, 5]]
+
+
+def test_a_file_that_lies_elsewhere_now_is_read_there(tmp_path: Path) -> None:
+    first, moved = tmp_path / "first.txt", tmp_path / "moved.txt"
+    first.write_text("text")
+    nodes: dict[str, Element] = {
+        "text": call("ReadText", path="$inputs.file"),
+        "loop": summed("inputs.a"),
+        "end": call("Pair", a="$text", b="$loop.x"),
+    }
+    what = graph(nodes, {"r": "$end"}, {"file": Input("path"), "a": Input("int", default=0)})
+    session = Session(cache=False, output_dir=tmp_path / "out", registry=REGISTRY)
+    session.run(what, {"file": first})
+    first.rename(moved)
+    assert session.run(what, {"file": moved}).outputs["r"] == ("pair", "text", 3)
+
+
+@dataclass(frozen=True)
+class Where:
+    """A file, known by what it holds."""
+
+    holds: str
+    path: str = field(compare=False)
+
+
+@node(at="plan")
+def Find(path: str) -> Where:
+    """A file that always holds the same."""
+    return Where("the same", path)
+
+
+@node
+def PathOf(where: Where, k: int = 0) -> str:
+    """Where a file lies."""
+    return where.path
+
+
+def test_a_handle_of_what_lies_elsewhere_now_is_handed_on_into_loops(tmp_path: Path) -> None:
+    nodes: dict[str, Element] = {
+        "file": call("Find", path="$inputs.path"),
+        "loop": mapped("inputs.n", z=call("PathOf", where="$file", k="$index")),
+    }
+    inputs = {"path": Input("str"), "n": Input("int", default=2)}
+    what = graph(nodes, {"r": "$loop.zs"}, inputs)
+    registry = Registry.of(*NODES, Find, PathOf)
+    session = Session(cache=False, output_dir=tmp_path / "out", registry=registry)
+    for path in ("here", "there"):
+        assert session.run(what, {"path": path}).outputs["r"] == [path, path]
+
+
+def test_what_a_loop_did_not_read_is_not_linked_for_it(session: Session) -> None:
+    nodes: dict[str, Element] = {
+        "counted": call("Count", n="$inputs.n"),
+        "shown": If(ref("inputs.show"), ref("counted"), 0),
+        "loop": Loop(
+            over=2,
+            carry={"x": 0},
+            nodes={
+                "other": If(ref("inputs.deep"), ref("counted"), ref("index")),
+                "y": call("Pair", a="$carry.x", b="$other"),
+            },
+            next={"x": ref("y")},
+        ),
+        "end": call("Pair", a="$shown", b="$loop.x"),
+    }
+    flags = {name: Input("bool", default=False) for name in ("show", "deep")}
+    what = graph(nodes, {"r": "$end"}, {**flags, "n": Input("int", default=2)})
+    session.run(what, {"show": True})
+    assert "Count 2" in calls
+    session.run(what, {"n": 5})
+    assert "Count 5" not in calls
+
+
+def test_progress_is_told_of_the_loops_of_the_run_alone(session: Session) -> None:
+    nodes: dict[str, Element] = {
+        "first": summed("inputs.a"),
+        "second": summed("inputs.a", ref("inputs.n")),  # its calls are those of the first
+        "end": call("Add", a="$first.x", b="$second.x"),
+    }
+    given = {"a": Input("int", default=0), "n": Input("int", default=3)}
+    what = graph(nodes, {"r": "$end"}, given)
+    kept = LinkedRuns()
+    for n in (3, 2, 5):
+        runner = runner_of(what, {"n": n}, store=NoStore(), runs=kept)
+        told = [e for e in runner.run().events if isinstance(e, LoopProgress)]
+        alone = run(what, {"n": n}, store=NoStore()).events
+        assert told == [e for e in alone if isinstance(e, LoopProgress)]
+        kept.give(runner.program)

@@ -19,7 +19,7 @@ from graphdiff.engine.run import Cancel
 from graphdiff.engine.store import CacheWarning, NoStore
 from graphdiff.graph.node import node
 from graphdiff.graph.registry import Registry
-from graphdiff.graph.spec import Input, Ref, Text, WorkflowError
+from graphdiff.graph.spec import Element, If, Input, Ref, Text, WorkflowError
 from tests.engine.toys import (
     CHAIN,
     NODES,
@@ -243,6 +243,59 @@ def test_a_keyboard_interrupt_in_a_node_stops_the_run() -> None:
     what = graph({"one": call("One"), "stop": call("Stop", x="$one")}, {"r": "$stop"})
     with pytest.raises(KeyboardInterrupt):
         run(what, registry=Registry.of(*NODES, Stop))
+
+
+def test_a_watcher_that_raises_again_while_effects_end_leaves_no_thread_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    nodes: dict[str, Element] = {
+        "one": call("One"),
+        "kept": call("Kept", x="$one"),
+        "save": call("Save", value="$kept", path="a.txt"),
+        "more": call("Save", value="$kept", path="b.txt"),
+    }
+    what, store = graph(nodes, {"r": "$kept"}), DiskStore(tmp_path / "cache")
+
+    @node(cache="always")
+    def Kept(x: int) -> int:
+        """What is written down."""
+        return x
+
+    def watch(event: object) -> None:
+        if isinstance(event, NodeFinished) and event.node in ("save", "more"):
+            raise ValueError("no more")
+
+    before = threading.enumerate()
+    registry = Registry.of(*NODES, Kept)
+    with pytest.raises(ValueError, match="no more"):
+        run(what, store=store, output_dir=tmp_path, registry=registry, on_event=watch)
+    assert threading.enumerate() == before
+    again = run(what, store=DiskStore(tmp_path / "cache"), output_dir=tmp_path, registry=registry)
+    assert statuses(again)["kept"] == "cached"
+
+
+def test_a_value_that_another_run_gives_while_linking_asks_for_it_is_taken() -> None:
+    class Late(MemoryStore):
+        """A store in which each entry is seen from the second look on."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: set[str] = set()
+
+        def has(self, key: str) -> bool:
+            was_seen = key in self.seen
+            self.seen.add(key)
+            return was_seen and super().has(key)
+
+    nodes: dict[str, Element] = {
+        "x": call("One"),
+        "test": call("Above", x="$x", limit=0),
+        "chosen": If(Ref(("test",)), Ref(("x",)), 7),
+    }
+    what, store = graph(nodes, {"r": "$chosen"}), Late()
+    run(what, store=store)
+    store.seen.clear()
+    assert dict(run(what, store=store).outputs) == {"r": 1}
 
 
 def test_several_runs_in_threads_share_a_store() -> None:

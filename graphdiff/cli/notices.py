@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def notices(tell: Callable[[str], None]) -> Iterator[None]:
+def notices(tell: Callable[[str], None]) -> Generator[None]:
     """Tell what is logged while this lasts.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -53,11 +54,9 @@ class Plan:
     files: Mapping[str, str]
 
     def __repr__(self) -> str:
-        counts = ", ".join(
-            f"{self.count(status)} {status}"
-            for status in dict.fromkeys(call.status for call in self.calls)
-        )
-        return f"Plan({counts or 'nothing'}{'' if self.complete else ', and more'})"
+        counts = Counter(call.status for call in self.calls)
+        said = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"Plan({said or 'nothing'}{'' if self.complete else ', and more'})"
 
     def count(self, status: Status) -> int:
         """How many calls have this status."""

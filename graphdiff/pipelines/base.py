@@ -55,6 +55,12 @@ class DiffusionPipeline(Composed, Adaptable, Teachable, Thrifty, Steerable):
             gives them; each by its name in a checkpoint's folder.
     """
 
+    if TYPE_CHECKING:  # what `from_pretrained` gives is a pipeline of some class, and can be called
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the class says
+            """Draw pictures; see the class that it is."""
+            ...
+
     output_class: ClassVar[Any] = ImagePipelineOutput
     families: ClassVar[tuple[Family, ...]] = ()
     names: ClassVar[dict[str, type[DiffusionPipeline]]] = {}

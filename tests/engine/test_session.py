@@ -167,7 +167,7 @@ def test_two_points_that_would_write_one_file_are_told_before_anything_runs(
     file.write_text(TEXT.replace("${inputs.n}.txt", "same.txt"))
     with pytest.raises(WorkflowError, match=r"n=1 and n=2 would both write same.txt") as told:
         make().run_many(file, points_of({"n": [1, 2]}))
-    assert told.value.diagnostics[0].help.endswith('as in "${inputs.n}.png"')
+    assert (told.value.diagnostics[0].help or "").endswith('as in "${inputs.n}.png"')
     assert calls == []
 
 

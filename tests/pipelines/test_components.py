@@ -136,8 +136,10 @@ def test_controlnets_and_precision_go_along(checkpoint: Any, folder: Path) -> No
 def test_a_model_is_replaced_by_another(folder: Path, how: str) -> None:
     def changed() -> Any:
         vae = graphdiff.AutoencoderKL.from_pretrained(folder, subfolder="vae")
+        bias = vae.decoder.conv_out.bias
+        assert bias is not None
         with torch.no_grad():
-            vae.decoder.conv_out.bias.add_(0.3)
+            bias.add_(0.3)
         return vae
 
     plain = graphdiff.StableDiffusionPipeline.from_pretrained(folder, cache=False)

@@ -242,7 +242,11 @@ def test_half_precision_is_saved_where_nothing_computes_in_it(folder: Path, tmp_
 
 
 def test_options_that_ask_for_what_is_so_anyway_are_taken(folder: Path) -> None:
-    options = {"low_cpu_mem_usage": True, "use_safetensors": None, "device_map": None}
+    options: dict[str, Any] = {
+        "low_cpu_mem_usage": True,
+        "use_safetensors": None,
+        "device_map": None,
+    }
     pipeline = graphdiff.DiffusionPipeline.from_pretrained(folder, **options)
     assert type(pipeline) is graphdiff.StableDiffusionPipeline
 

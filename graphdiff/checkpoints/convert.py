@@ -58,6 +58,12 @@ def convert(
     """
     source = Path(source)
     if source.is_file():
+        if source.suffix == ".safetensors":
+            raise CheckpointError(
+                f"{source}: it is a safetensors file already; there is nothing to convert",
+                file=source,
+                expected=PICKLES,
+            )
         place = source.with_suffix(".safetensors") if target is None else Path(target)
         if place.is_dir():
             place = place / f"{source.stem}.safetensors"
@@ -118,7 +124,8 @@ def _convert_index(index: Path, folder: Path) -> None:
 def _convert_file(source: Path, target: Path, *, overwrite: bool) -> Converted:
     if target.exists() and not overwrite:
         raise CheckpointError(
-            f"{target}: exists already; remove it, or ask to overwrite it", file=target
+            f"{target}: exists already; remove it, or replace it with --overwrite (overwrite=True)",
+            file=target,
         )
     data = _loaded(source)
     tensors, left_out = _tensors(data)

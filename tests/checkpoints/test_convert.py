@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from graphdiff.checkpoints.convert import convert
 from graphdiff.checkpoints.errors import CheckpointError
@@ -86,3 +86,13 @@ def test_a_folder_of_pickles_becomes_one_that_opens(
 def test_a_folder_without_pickles_is_an_error(sd1: Path) -> None:
     with pytest.raises(CheckpointError, match="no pickled weights"):
         convert(sd1)
+
+
+def test_what_is_safetensors_already_is_not_converted(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.ones(2)}, path)
+    with pytest.raises(CheckpointError, match="safetensors file already"):
+        convert(path)
+    with pytest.raises(CheckpointError, match="safetensors file already"):
+        convert(path, overwrite=True)
+    assert load_file(path)["a"].sum() == 2

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_VARIANTS = 8  # of one model that are kept; each holds what its LoRAs change
+
 Form: TypeAlias = Literal[
     "plain", "channels-last", "packed", "fused", "compiled", "regions", "streamed"
 ]
@@ -156,6 +158,7 @@ class Residents:
             module.eval().requires_grad_(False)
             self._modules[key] = module
             self._make_room(device, 0, keep=(key,))
+            self._forget_variants(key.base)
         self._modules[key] = module
         return module
 
@@ -205,6 +208,15 @@ class Residents:
             gc.collect()  # what brings its blocks refers to them, and they to it
         if keys:
             give_back()
+
+    def _forget_variants(self, base: Base) -> None:
+        """Of too many forms of a model with LoRAs, let those go that were not used for longest."""
+        origins = {key.origin for key in self._modules}
+        variants = [
+            key for key in self._modules if key.patches and key.base == base and key not in origins
+        ]
+        for key in variants[:-_VARIANTS]:
+            self.drop({key, key.origin}.__contains__)
 
     def _make_room(self, device: DeviceKind, needed: int, *, keep: Iterable[Key | None]) -> None:
         most = self._most()

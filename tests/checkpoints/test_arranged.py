@@ -262,3 +262,24 @@ def predicted_there(unet: Any) -> torch.Tensor:
     with torch.no_grad():
         result: torch.Tensor = unet(SAMPLE.cuda(), TIME.cuda(), STATES.cuda()).sample
     return result.cpu()
+
+
+@pytest.mark.parametrize("fuses", [False, True])
+def test_of_many_scales_of_a_lora_those_used_last_stay(
+    checkpoint: Checkpoint, request: pytest.FixtureRequest, tmp_path: Path, fuses: bool
+) -> None:
+    if fuses:
+        request.getfixturevalue("recorder")
+    lora = lora_of(checkpoint, tmp_path / "lora.safetensors")
+    handles = [checkpoint.unet.patched(replace(lora, scale=n / 10)) for n in range(12)]
+    weights = WeightsPool(packs=True)
+    plain, often = weights.module(checkpoint.unet), weights.module(handles[0])
+    sizes: list[int] = []
+    for handle in handles[1:]:
+        weights.module(handle)
+        assert weights.module(handles[0]) is often
+        sizes.append(weights.bytes_on("cpu"))
+    assert sizes[3] < sizes[6] == sizes[-1]
+    assert weights.module(checkpoint.unet) is plain
+    last = weights.module(handles[-1])
+    assert weights.module(handles[-1]) is last

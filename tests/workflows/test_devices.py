@@ -19,6 +19,7 @@ from graphdiff.checkpoints.pool import pool
 from graphdiff.engine.errors import RunError
 from graphdiff.engine.events import NodeFinished
 from graphdiff.shipped import find_workflow
+from tests.nodes.test_models import QUERY, lora
 from tests.pipelines.test_stable_diffusion import mask, picture
 
 LEAVES = ("VAEDecode", "LatentsToImage")  # the nodes whose pictures leave the device
@@ -36,6 +37,7 @@ KINDS = {
     "safety_checker": "checked",
     "sdxl_base_refiner": "stable_diffusion_xl",
     "unconditional": "unconditional",
+    "lora": "stable_diffusion",
 }
 
 
@@ -111,6 +113,7 @@ def drawn(
         "image": tmp_path / "in.png",
         "mask": tmp_path / "mask.png",
         "steps": steps,
+        "lora": lora(tmp_path / "lora.safetensors", f"unet.{QUERY}"),
     }
     session = graphdiff.Session(cache=False, device="meta", output_dir=tmp_path / "out")
     workflow = find_workflow(name)
